@@ -1,0 +1,37 @@
+# Everything runs in .venv, which `make install` makes. PYTHON chooses the interpreter (3.11 to 3.13).
+PYTHON ?= python3
+BIN := .venv/bin
+CONFIG ?= jobs/configs/ecommerce_mmoe.yaml
+
+.PHONY: install demo test check format clean
+
+install: .venv/installed
+
+.venv/installed: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
+	touch $@
+
+# The main job on simulated data: raw events -> feature tables -> Feast -> training set -> training -> evaluation.
+demo: install
+	$(BIN)/python jobs/prepare.py --dataset ecommerce --out data/ecommerce
+	cd feature_repo && ../$(BIN)/feast apply
+	$(BIN)/python jobs/build_training_set.py --config $(CONFIG)
+	$(BIN)/python jobs/train.py --config $(CONFIG)
+	$(BIN)/python jobs/evaluate.py --run runs/latest
+
+test: install
+	$(BIN)/python -m pytest
+
+check: install
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf runs data feature_repo/data

@@ -1,0 +1,31 @@
+"""The feature tables that `python jobs/prepare.py --dataset ecommerce --out data/ecommerce` writes.
+
+ECOMMERCE_DATA names another folder. The paths are absolute: Feast's duckdb store does not resolve relative ones.
+"""
+
+import os
+from pathlib import Path
+
+from feast import FileSource
+
+DATA = Path(os.environ.get("ECOMMERCE_DATA", Path(__file__).resolve().parent.parent / "data" / "ecommerce")).absolute()
+
+
+def _table(name: str, description: str, owner: str) -> FileSource:
+    return FileSource(
+        name=name,
+        path=str(DATA / "features" / f"{name}.parquet"),
+        timestamp_field="event_timestamp",
+        created_timestamp_column="created_timestamp",
+        description=description,
+        owner=owner,
+    )
+
+
+user_profile_source = _table("user_profile", "One row a user, at sign-up.", "customers@shop.example")
+user_daily_source = _table("user_daily", "One row a user and midnight.", "customers@shop.example")
+item_profile_source = _table("item_profile", "One row an item and price change.", "catalogue@shop.example")
+item_daily_source = _table("item_daily", "One row an item and midnight.", "catalogue@shop.example")
+user_item_daily_source = _table(
+    "user_item_daily", "One row a pair and midnight after a day on which it changed.", "ranking@shop.example"
+)

@@ -1,0 +1,48 @@
+"""One batch of encoded rows as tensors."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class Batch:
+    """B rows of one rank. Padding rows (`row_id` -1) have nothing observed and count nowhere."""
+
+    categorical: Tensor
+    """Vocabulary ids, int32 `[B, F_c]`, columns in the order of `BatchSchema.categorical`."""
+    numeric: Tensor
+    """Transformed numbers, float32 `[B, F_n]` (float64 in float64 runs)."""
+    labels: Tensor
+    """Raw labels, float32 `[B, T]`; 0 where not observed; a multiclass label is its class index."""
+    observed: Tensor
+    """Which labels exist, bool `[B, T]`."""
+    sample_weight: Tensor
+    """Weight of each row in every loss, float32 `[B]`."""
+    row_id: Tensor
+    """Position of the row in the spine, int64 `[B]`; -1 for padding."""
+    lists: dict[str, Tensor] = field(default_factory=dict)
+    """List features, int32 `[B, L]` each, padded in front with 0."""
+
+    def __len__(self) -> int:
+        return int(self.row_id.shape[0])
+
+    def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
+        """The batch on `device`; floating tensors as `dtype` where it is given."""
+
+        def move(tensor: Tensor) -> Tensor:
+            wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
+            return tensor.to(device=device, dtype=wanted, non_blocking=True)
+
+        return Batch(
+            categorical=move(self.categorical),
+            numeric=move(self.numeric),
+            labels=move(self.labels),
+            observed=move(self.observed),
+            sample_weight=move(self.sample_weight),
+            row_id=move(self.row_id),
+            lists={name: move(tensor) for name, tensor in self.lists.items()},
+        )

@@ -1,0 +1,150 @@
+"""A checkpoint: a folder that carries everything that training needs to go on and prediction needs to be the same.
+
+config.json        the resolved config
+features.json      batch schema, preprocessing and label statistics (see `ModelContext`)
+model.safetensors  weights
+training.pt        optimizer, schedule and weighting state, read with weights_only
+position.json      epoch, batch, best value, epochs without a better one
+checksums.json     sha256 of each of the above; written last
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from pydantic import ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from mtl_ray.config import Config, parse_config
+from mtl_ray.data.preprocessing import Preprocessing
+from mtl_ray.errors import CheckpointError
+from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
+
+FORMAT = 1
+
+
+class ModelContext(Settings):
+    """What a model needs beside its weights: how its inputs were encoded and its labels distributed."""
+
+    format: int = FORMAT
+    training_set: str
+    """Id of the snapshot that the model was trained on."""
+    batch_schema: BatchSchema
+    preprocessing: Preprocessing
+    label_statistics: dict[str, LabelStatistics]
+
+
+class TrainingPosition(Settings):
+    """Where a training stands."""
+
+    epoch: int
+    """The epoch to go on with, 1-based."""
+    batch: int
+    """Global batches of that epoch that are done."""
+    step: int
+    """Optimizer steps so far."""
+    best: float | None = None
+    """Best value of the early-stopping metric so far."""
+    best_epoch: int | None = None
+    epochs_without_better: int = 0
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A checkpoint that was read and verified; tensors are on the CPU."""
+
+    path: Path
+    config: Config
+    context: ModelContext
+    weights: dict[str, Tensor]
+    position: TrainingPosition
+
+    def training_state(self) -> dict[str, Any]:
+        """Optimizer, schedule and weighting state."""
+        state: dict[str, Any] = torch.load(self.path / "training.pt", map_location="cpu", weights_only=True)
+        return state
+
+
+def save_checkpoint(
+    folder: Path,
+    config: Config,
+    context: ModelContext,
+    weights: Mapping[str, Tensor],
+    training_state: Mapping[str, Any],
+    position: TrainingPosition,
+) -> None:
+    """Write a checkpoint into `folder`, which must exist. Not a collective: call it on one rank."""
+    (folder / "config.json").write_text(config.model_dump_json(indent=2))
+    (folder / "features.json").write_text(context.model_dump_json())
+    save_file(
+        {name: tensor.detach().cpu().contiguous() for name, tensor in weights.items()}, folder / "model.safetensors"
+    )
+    torch.save(dict(training_state), folder / "training.pt")
+    (folder / "position.json").write_text(position.model_dump_json(indent=2))
+    checksums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
+    (folder / "checksums.json").write_text(json.dumps(checksums, indent=2))
+
+
+def load_checkpoint(folder: Path) -> Checkpoint:
+    """Read and verify a checkpoint.
+
+    Raises:
+        CheckpointError: the folder or a file is absent, or a file's content is not what was written.
+    """
+    checksums = _read_checksums(folder)
+    for name, expected in checksums.items():
+        file = folder / name
+        if not file.is_file():
+            raise CheckpointError(
+                "A file of the checkpoint is missing.", where=str(file), fix="restore it or use another checkpoint"
+            )
+        if _sha256(file) != expected:
+            raise CheckpointError(
+                "A file of the checkpoint is damaged: its checksum differs from the one recorded.",
+                where=str(file),
+                fix="restore it or use another checkpoint",
+            )
+    try:
+        context = ModelContext.model_validate_json((folder / "features.json").read_text())
+        position = TrainingPosition.model_validate_json((folder / "position.json").read_text())
+        weights = load_file(folder / "model.safetensors")
+    except (OSError, ValidationError, SafetensorError) as error:
+        raise CheckpointError(
+            "The checkpoint cannot be read.",
+            where=str(folder),
+            found=str(error),
+            allowed=f"format {FORMAT}, written by this version",
+            fix="train again, or use the version that wrote it",
+        ) from error
+    config = parse_config(json.loads((folder / "config.json").read_text()), str(folder / "config.json"))
+    return Checkpoint(folder, config, context, weights, position)
+
+
+def _read_checksums(folder: Path) -> dict[str, str]:
+    file = folder / "checksums.json"
+    try:
+        checksums = json.loads(file.read_text())
+    except FileNotFoundError as error:
+        raise CheckpointError(
+            "This folder is no complete checkpoint: checksums.json, which is written last, is missing.",
+            where=str(folder),
+            fix="use another checkpoint of the run, or train again",
+        ) from error
+    except (OSError, ValueError) as error:
+        raise CheckpointError("The checkpoint's list of checksums is damaged.", where=str(file)) from error
+    if not isinstance(checksums, dict) or "model.safetensors" not in checksums:
+        raise CheckpointError("The checkpoint's list of checksums is damaged.", where=str(file))
+    return checksums
+
+
+def _sha256(file: Path) -> str:
+    with file.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

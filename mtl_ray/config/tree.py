@@ -1,0 +1,123 @@
+"""The config tree. Leaves stand beside their owners; only code that orchestrates sees the whole tree."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field, model_validator
+
+from mtl_ray.data.feature_store import FeaturesConfig
+from mtl_ray.data.snapshot import TrainingSetConfig
+from mtl_ray.errors import ConfigError, nearest
+from mtl_ray.metrics import GREATER_IS_BETTER
+from mtl_ray.models import ModelConfig
+from mtl_ray.optim import OptimizerConfig, ScheduleConfig
+from mtl_ray.schema import LabelStatistics, Settings
+from mtl_ray.tasks import TaskConfig, check_tasks
+from mtl_ray.weighting import StaticWeightingConfig, WeightingConfig
+
+
+class EarlyStoppingConfig(Settings):
+    """When to stop, and which checkpoint is the best one."""
+
+    metric: str = "validation/loss"
+    """`validation/loss` (task-weighted sum) or `validation/<task>/<metric>`, for example `validation/click/roc_auc`."""
+    patience: int | None = Field(default=2, ge=1)
+    """Stop after this many epochs in a row without a better value; null trains all epochs and still keeps the best."""
+    min_delta: float = Field(default=0.0, ge=0)
+    """By how much a value must beat the best one to count as better."""
+
+    @property
+    def greater_is_better(self) -> bool:
+        """Direction of the metric: True where a larger value is better."""
+        return GREATER_IS_BETTER.get(self.metric.rsplit("/", 1)[-1], False)
+
+
+class TrainingConfig(Settings):
+    """How the model is trained, and on what."""
+
+    epochs: int = Field(default=3, ge=1)
+    global_batch_size: int = Field(default=4096, ge=1)
+    """Rows of one step over all workers together; every worker takes global_batch_size / workers of them."""
+    workers: int = Field(default=2, ge=1)
+    """Ray Train workers, one process (and one GPU where use_gpu) each."""
+    cpus_per_worker: float = Field(default=1.0, gt=0)
+    use_gpu: bool = False
+    """One GPU a worker and NCCL; otherwise CPU and gloo."""
+    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
+    """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
+    optimizer: OptimizerConfig = OptimizerConfig()
+    schedule: ScheduleConfig = ScheduleConfig()
+    clip_norm: float | None = Field(default=1.0, gt=0)
+    """Largest global L2 norm of the gradient; null switches clipping off."""
+    early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
+    shuffle_window: int = Field(default=65536, ge=1)
+    """Rows that are shuffled together (rounded to whole global batches); the windows themselves are shuffled in
+    blocks, and the training part was permuted when its snapshot was written."""
+    log_every: int | None = Field(default=None, ge=1)
+    """Steps between two lines of step metrics; null: twenty times an epoch."""
+    checkpoint_every: int | None = Field(default=None, ge=1)
+    """Steps between two checkpoints inside an epoch, beside the one after each epoch; null: none."""
+    max_failures: int = Field(default=1, ge=0)
+    """How often a run whose worker or node was lost is restarted from its last checkpoint."""
+
+    @model_validator(mode="after")
+    def _batches_split_evenly(self) -> TrainingConfig:
+        if self.global_batch_size % self.workers:
+            below = self.global_batch_size // self.workers * self.workers
+            raise ValueError(
+                f"global_batch_size {self.global_batch_size} is not a multiple of workers {self.workers}; "
+                f"try {below or self.workers} or {below + self.workers}"
+            )
+        return self
+
+
+class EvaluationConfig(Settings):
+    """What `jobs/evaluate.py` computes."""
+
+    group_by: str | None = None
+    """Join key or context column whose groups GAUC averages over and the bootstrap resamples, usually the user."""
+    truth: str | None = None
+    """Parquet folder with the true probabilities of simulated data, keyed like the spine; null for real data."""
+    replicates: int = Field(default=200, ge=0)
+    """Bootstrap resamples behind each interval; 0 leaves the intervals out."""
+    confidence: float = Field(default=0.95, gt=0, lt=1)
+    batch_size: int = Field(default=8192, ge=1)
+
+
+class Config(Settings):
+    """Everything that a run depends on. Relative paths are relative to the working directory."""
+
+    name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
+    storage: str = "runs"
+    """Folder that receives training sets and runs."""
+    seed: int = Field(default=0, ge=0)
+    features: FeaturesConfig
+    training_set: TrainingSetConfig
+    tasks: dict[str, TaskConfig]
+    model: ModelConfig
+    weighting: WeightingConfig = StaticWeightingConfig()
+    training: TrainingConfig = TrainingConfig()
+    evaluation: EvaluationConfig = EvaluationConfig()
+
+    @model_validator(mode="after")
+    def _tasks_fit_together(self) -> Config:
+        check_tasks(self.tasks)
+        self._check_metric()
+        return self
+
+    def _check_metric(self) -> None:
+        metric = self.training.early_stopping.metric
+        known = {"validation/loss"} | {f"validation/{task}/loss" for task in self.tasks}
+        for name, task in self.tasks.items():
+            empty = task.build(name, LabelStatistics(observed=0)).metrics(self.evaluation.group_by is not None)
+            known |= {f"validation/{name}/{value}" for metric in empty.values() for value in metric.compute()}
+        if metric not in known:
+            closest = nearest(metric, known)
+            raise ConfigError(
+                "Unknown metric for early stopping.",
+                where="training.early_stopping.metric",
+                found=metric,
+                allowed=", ".join(sorted(known)),
+                fix=f"did you mean {closest}?" if closest else None,
+            )

@@ -1,0 +1,1 @@
+"""From a Feast feature service and a spine to an encoded, immutable training set."""

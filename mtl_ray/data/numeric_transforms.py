@@ -1,0 +1,161 @@
+"""Numbers into inputs of comparable scale, with statistics of the training part alone.
+
+The clipping rule: values are clipped to the [low, high] quantiles (linear interpolation) of the training part's
+present values; a column whose two quantiles coincide although it varies (a rare non-zero count) is not clipped.
+Then one of three transforms, and missing values become 0.
+
+- standard: (x - mean) / std
+- log_standard: y = sign(x) log(1 + |x|), then (y - mean) / std
+- quantile: the value's rank among the training part's quantiles (at most 1000 knots, linear between them), from a
+  uniform to a normal distribution. A tied value has the middle of its ranks; ranks are kept within half a knot of
+  0 and 1, so that outputs stay within about +-3.3.
+
+A column that does not vary becomes 0. std has divisor n. All arithmetic is float64, the result float32.
+"""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+import torch
+
+from mtl_ray.errors import DataError
+from mtl_ray.schema import Settings
+
+NumericTransform = Literal["standard", "quantile", "log_standard"]
+
+MAX_KNOTS = 1000
+
+_LARGEST = float(np.finfo(np.float32).max)
+
+
+class NumericStatistics(Settings):
+    """What the training part says about one numeric column; all of it in raw units except mean and std."""
+
+    name: str
+    transform: NumericTransform
+    missing: int
+    """Rows of the training part without a finite value."""
+    indicator: bool
+    """Whether `<name>__missing` is an input too."""
+    low: float | None = None
+    """Smaller values are clipped to this; None: no clipping from below."""
+    high: float | None = None
+    mean: float = 0.0
+    """Of the clipped values; log_standard: of their signed logarithm."""
+    std: float = 0.0
+    """0 where the column does not vary."""
+    knots: tuple[float, ...] | None = None
+    """quantile: values at equally spaced ranks from 0 to 1, rising."""
+
+    def apply(self, values: np.ndarray) -> np.ndarray:
+        """float64 `[n]` with NaN where missing -> float32 `[n]` without NaN."""
+        if self.std == 0.0:
+            return np.zeros(values.shape, dtype=np.float32)
+        x = self._clip(values)
+        if self.knots is not None:
+            scaled = _normal_scores(x, np.array(self.knots))
+        else:
+            scaled = (_signed_log(x) if self.transform == "log_standard" else x) - self.mean
+            scaled /= self.std
+        scaled = np.clip(scaled, -_LARGEST, _LARGEST)
+        return np.where(np.isnan(scaled), 0.0, scaled).astype(np.float32)
+
+    def _clip(self, values: np.ndarray) -> np.ndarray:
+        if self.low is None and self.high is None:
+            return values
+        return np.clip(values, self.low, self.high)
+
+
+def fit_numeric(
+    name: str,
+    values: np.ndarray,
+    transform: NumericTransform,
+    *,
+    clip_quantiles: tuple[float, float] | None,
+    missing_indicators: bool,
+) -> NumericStatistics:
+    """Statistics of `values`, float64 `[n]` with NaN where missing, of the training part.
+
+    Raises `DataError` where the values are too large for a mean and a standard deviation.
+    """
+    present = values[~np.isnan(values)]
+    missing = values.size - present.size
+    indicator = missing_indicators and missing > 0
+    low = high = None
+    if clip_quantiles is not None and present.size:
+        low, high = (float(bound) for bound in np.quantile(present, clip_quantiles))
+        if low == high:
+            low = high = None
+        else:
+            present = np.clip(present, low, high)
+    knots = None
+    mean = std = 0.0
+    if present.size and present.min() < present.max():
+        y = _signed_log(present) if transform == "log_standard" else present
+        with np.errstate(over="ignore", invalid="ignore"):
+            mean, std = float(y.mean()), float(y.std())
+        if not np.isfinite(mean + std):
+            raise DataError(
+                f"The values of the numeric column {name!r} are too large for a mean.",
+                where=f"column {name}",
+                found=f"values from {present.min()} to {present.max()}",
+                fix="use clip_quantiles, or write NULL instead of a placeholder for missing values",
+            )
+        if transform == "quantile":
+            ranks = np.linspace(0.0, 1.0, min(MAX_KNOTS, present.size))
+            # Rounding can make a quantile smaller than the one before, and interpolation needs rising knots.
+            knots = tuple(np.maximum.accumulate(np.quantile(present, ranks)).tolist())
+    return NumericStatistics(
+        name=name,
+        transform=transform,
+        missing=missing,
+        indicator=indicator,
+        low=low,
+        high=high,
+        mean=mean,
+        std=std,
+        knots=knots,
+    )
+
+
+def numeric_values(values: pa.Array | pa.ChunkedArray, column: str) -> np.ndarray:
+    """`values` as float64 `[n]`, NaN where null, NaN or infinite; truth values are 0 and 1.
+
+    Raises `DataError` where the column is no number.
+    """
+    kind = values.type
+    if pa.types.is_null(kind):
+        return np.full(len(values), np.nan)
+    number = pa.types.is_integer(kind) or pa.types.is_floating(kind) or pa.types.is_decimal(kind)
+    if not number and not pa.types.is_boolean(kind):
+        raise DataError(
+            f"The numeric column {column!r} does not hold numbers.",
+            where=f"column {column}",
+            found=f"type {kind}",
+            allowed="integers, floats, decimals or truth values",
+            fix="use encoding categorical, or cast the column",
+        )
+    if pa.types.is_boolean(kind):
+        values = values.cast(pa.uint8())
+    # safe=False: an integer above 2^53 is rounded, as any number input is.
+    array = np.asarray(values.cast(pa.float64(), safe=False), dtype=np.float64)
+    return np.where(np.isfinite(array), array, np.nan)
+
+
+def _signed_log(values: np.ndarray) -> np.ndarray:
+    return np.sign(values) * np.log1p(np.abs(values))
+
+
+def _normal_scores(values: np.ndarray, knots: np.ndarray) -> np.ndarray:
+    ranks = np.linspace(0.0, 1.0, knots.size)
+    # Interpolating from both sides and averaging gives a tied value the middle of its ranks (as scikit-learn's
+    # QuantileTransformer does between the extremes).
+    upper = np.interp(values, knots, ranks)
+    lower = -np.interp(-values, -knots[::-1], -ranks[::-1])
+    margin = 0.5 / knots.size
+    rank = np.clip(0.5 * (upper + lower), margin, 1.0 - margin)
+    scores: np.ndarray = torch.special.ndtri(torch.from_numpy(rank)).numpy()
+    return scores

@@ -1,0 +1,82 @@
+"""A `BatchPlan` as one Ray Data stream.
+
+One streaming execution covers the whole training, validation passes included: Ray Data needs seconds from the start
+of an execution to its first block, and here it reads the next epoch while this one is still being trained.
+
+This module runs in Ray Data's processes and does not import torch, which would cost each of them seconds.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+
+from mtl_ray.data.packing import packed
+from mtl_ray.data.plan import BatchPlan, Window
+from mtl_ray.schema import BatchSchema
+
+PADDING_ROW_ID = -1
+
+
+def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.Dataset:
+    """The plan's rows as a Ray Dataset whose blocks are the workers' shares of the global batches.
+
+    Block k * workers + r holds the rows of rank r in global batch k, global_batch_size / workers of them. Under
+    `preserve_order` and an equal `streaming_split`, Ray hands the blocks out in turn, so that rank r receives
+    exactly its shares, in order.
+
+    Args:
+        plan: what to read.
+        columns: the columns of the snapshot to read.
+        workers: number of ranks; must divide the plan's global batch size.
+    """
+    items = plan.items
+
+    def read(ids: dict[str, Any]) -> pa.Table:
+        segment, window, skipped = items[int(ids["id"][0])]
+        table = read_window(segment.window(window), columns)
+        return table.slice(skipped * segment.global_batch_size)
+
+    stream = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(read, batch_size=1)
+    return stream.repartition(target_num_rows_per_block=plan.global_batch_size // workers)
+
+
+def stream_options() -> ray.data.ExecutionOptions:
+    """The execution options that `batch_stream` relies on."""
+    return ray.data.ExecutionOptions(preserve_order=True)
+
+
+def read_window(window: Window, columns: list[str]) -> pa.Table:
+    """Read, permute and pad one window. Padding repeats the first row with row_id -1 and nothing observed."""
+    tables = []
+    for read in window.reads:
+        with pq.ParquetFile(read.chunk.file) as file:
+            group = file.read_row_group(read.chunk.row_group, columns=columns)
+        tables.append(group.slice(read.begin, read.end - read.begin))
+    table = pa.concat_tables(tables).combine_chunks()
+    if window.permutation is not None:
+        table = table.take(pa.array(window.permutation))
+    if window.padding:
+        table = pa.concat_tables([table, _padding(table, window.padding)])
+    return table.combine_chunks()
+
+
+def _padding(table: pa.Table, rows: int) -> pa.Table:
+    padding = table.take(pa.array(np.zeros(rows, dtype=np.int64)))
+    observed = table.schema.field("observed")
+    nothing = packed(np.zeros((rows, observed.type.list_size), dtype=observed.type.value_type.to_pandas_dtype()))
+    for name, values in (("observed", nothing), ("row_id", pa.array(np.full(rows, PADDING_ROW_ID)))):
+        padding = padding.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
+    return padding
+
+
+def batch_columns(schema: BatchSchema) -> list[str]:
+    """The snapshot's columns that a `Batch` is made of."""
+    packed = [name for name, features in (("categorical", schema.categorical), ("numeric", schema.numeric)) if features]
+    lists = [f"list_{feature.name}" for feature in schema.lists]
+    return [*packed, *lists, "labels", "observed", "sample_weight", "row_id"]

@@ -1,0 +1,150 @@
+"""Vocabularies: which values of a category have an id of their own.
+
+Ids: 0 missing, 1 unknown, then 2, 3, … by falling count in the training part, equal counts by rising value.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cached_property
+from typing import Annotated, Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from pydantic import PlainSerializer, PlainValidator
+
+from mtl_ray.errors import DataError
+from mtl_ray.schema import FIRST_KNOWN_ID, MISSING_ID, UNKNOWN_ID, Settings
+
+
+def _check_values(values: Any) -> tuple[int, ...] | tuple[str, ...]:
+    """Pydantic would look at each of a million values on its own."""
+    values = tuple(values)
+    kinds = set(map(type, values))
+    if kinds not in (set(), {int}, {str}):
+        raise ValueError("a vocabulary holds only integers or only strings")
+    return values
+
+
+class Vocabulary(Settings):
+    """The known values of one vocabulary; value number i has id i + FIRST_KNOWN_ID."""
+
+    values: Annotated[
+        tuple[int, ...] | tuple[str, ...],
+        PlainValidator(_check_values),
+        PlainSerializer(list, return_type=list[Any]),
+    ]
+    """All integers (truth values are 0 and 1) or all strings."""
+
+    @property
+    def size(self) -> int:
+        """Number of ids, missing and unknown included."""
+        return len(self.values) + FIRST_KNOWN_ID
+
+    @cached_property
+    def _sorted_integers(self) -> tuple[np.ndarray, np.ndarray]:
+        """Values in rising order and their ids, for a binary search that needs no table built anew at each call."""
+        values = np.array(self.values, dtype=np.int64)
+        order = np.argsort(values, kind="stable")
+        return values[order], (order + FIRST_KNOWN_ID).astype(np.int32)
+
+    @cached_property
+    def _arrow(self) -> pa.Array:
+        return pa.array(self.values, pa.large_string() if self.holds_text else pa.int64())
+
+    @property
+    def holds_text(self) -> bool:
+        return bool(self.values) and isinstance(self.values[0], str)
+
+    def ids(self, values: pa.Array, column: str) -> np.ndarray:
+        """Ids int32 `[n]` of `values` as `category_values` returns them.
+
+        Raises `DataError` where text is asked of a vocabulary of integers or the other way round.
+        """
+        if not self.values or pa.types.is_null(values.type):
+            return np.where(pc.is_valid(values).to_numpy(zero_copy_only=False), UNKNOWN_ID, MISSING_ID).astype(np.int32)
+        text = pa.types.is_large_string(values.type)
+        if text != self.holds_text:
+            raise DataError(
+                f"The categorical column {column!r} has another type than in the training part.",
+                where=f"column {column}",
+                found="text" if text else "integers",
+                allowed="text" if self.holds_text else "integers",
+                fix="cast the column",
+            )
+        if text or len(values) > len(self.values):
+            index = pc.index_in(values, value_set=self._arrow)  # hashes all known values, at each call
+            ids = pc.fill_null(index, UNKNOWN_ID - FIRST_KNOWN_ID).to_numpy() + np.int32(FIRST_KNOWN_ID)
+        else:
+            known, known_ids = self._sorted_integers
+            wanted = pc.fill_null(values, 0).to_numpy()
+            position = np.minimum(np.searchsorted(known, wanted), known.size - 1)
+            ids = np.where(known[position] == wanted, known_ids[position], np.int32(UNKNOWN_ID))
+        if values.null_count:
+            ids[pc.is_null(values).to_numpy(zero_copy_only=False)] = MISSING_ID
+        return ids.astype(np.int32, copy=False)
+
+
+def category_values(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array:
+    """`values` as one int64, large_string or null Arrow array, null where missing.
+
+    Truth values become 0 and 1. Floats must be whole numbers (a table that went through pandas has its integers as
+    floats with NaN for missing); otherwise `DataError`.
+    """
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        return category_values(values.cast(kind.value_type), column)
+    if pa.types.is_string(kind) or pa.types.is_string_view(kind):
+        # 64-bit offsets: a column of all training rows may hold more than 2 GB of text.
+        values = values.cast(pa.large_string())
+    if isinstance(values, pa.ChunkedArray):
+        values = values.combine_chunks()
+    if pa.types.is_null(kind) or pa.types.is_large_string(values.type) or kind == pa.int64():
+        return values
+    if pa.types.is_boolean(kind) or pa.types.is_integer(kind):
+        return values.cast(pa.int64())
+    if pa.types.is_floating(kind):
+        numbers = pc.if_else(pc.is_finite(values), values, pa.scalar(None, kind))
+        try:
+            return numbers.cast(pa.int64())
+        except pa.ArrowInvalid as error:
+            raise DataError(
+                f"The categorical column {column!r} holds fractions.",
+                where=f"column {column}",
+                found=str(error),
+                allowed="integers, text or truth values",
+                fix="use encoding numeric, or cast the column to integers or text",
+            ) from error
+    raise DataError(
+        f"The column {column!r} cannot be categorical.",
+        where=f"column {column}",
+        found=f"type {kind}",
+        allowed="integers, text or truth values",
+    )
+
+
+def fit_vocabulary(columns: Sequence[tuple[str, pa.Array]], name: str, *, min_count: int, max_size: int) -> Vocabulary:
+    """The vocabulary of all values in `columns`, (column name, `category_values`) of the training part.
+
+    Counts run over all columns together. Known become at most `max_size` values that occur at least `min_count`
+    times, the most frequent ones. Raises `DataError` where one column holds text and another integers.
+    """
+    typed = [(column, values) for column, values in columns if not pa.types.is_null(values.type) and len(values)]
+    kinds = {values.type for _, values in typed}
+    if len(kinds) > 1:
+        raise DataError(
+            f"The features of the vocabulary {name!r} have different types.",
+            where=f"vocabulary {name}",
+            found=", ".join(f"{column}: {values.type}" for column, values in typed),
+            allowed="all integers or all text",
+            fix="cast one of them, or give it a vocabulary of its own (tag `vocabulary` of the field)",
+        )
+    if not typed:
+        return Vocabulary(values=())
+    merged = pa.chunked_array([values for _, values in typed])
+    counts = pc.value_counts(merged)
+    table = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
+    table = table.filter(pc.and_(pc.is_valid(table["value"]), pc.greater_equal(table["count"], min_count)))
+    order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("value", "ascending")])
+    return Vocabulary(values=tuple(table["value"].take(order[:max_size]).to_pylist()))

@@ -1,0 +1,49 @@
+"""The few collectives that training needs, correct with one process and with many."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TypeVar
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+T = TypeVar("T")
+
+
+def world_size() -> int:
+    """Number of ranks; 1 where no process group was started."""
+    return dist.get_world_size() if dist.is_initialized() else 1
+
+
+def rank() -> int:
+    """This process's rank; 0 where no process group was started."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+def start_sum(tensor: Tensor) -> Callable[[], Tensor]:
+    """Begin summing `tensor` over all ranks in place; call the result to wait for the sum.
+
+    Collective: every rank must call it, in the same order. The work overlaps with what the caller does before waiting.
+    """
+    if world_size() == 1:
+        return lambda: tensor
+    work = dist.all_reduce(tensor, async_op=True)
+
+    def wait() -> Tensor:
+        work.wait()
+        return tensor
+
+    return wait
+
+
+def gather(value: T) -> list[T]:
+    """Every rank's `value`, in rank order, on every rank. Collective; values travel by pickle."""
+    if world_size() == 1:
+        return [value]
+    values: list[T | None] = [None] * world_size()
+    if dist.get_backend() == "nccl":
+        torch.cuda.set_device(torch.cuda.current_device())
+    dist.all_gather_object(values, value)
+    return values  # type: ignore[return-value]

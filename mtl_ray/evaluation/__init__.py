@@ -1,0 +1,1 @@
+"""From a predictions table to every metric with its interval and baseline."""

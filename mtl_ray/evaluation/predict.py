@@ -1,0 +1,89 @@
+"""Predictions of a part of a training set, by several Ray workers, as a Parquet folder."""
+
+from __future__ import annotations
+
+import shutil
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import ray
+import ray.data
+
+from mtl_ray.cluster import ray_session
+from mtl_ray.config import Config
+from mtl_ray.data.snapshot import Snapshot
+from mtl_ray.data.stream import batch_columns
+from mtl_ray.data.tensors import to_batch
+from mtl_ray.predictor import Predictor
+
+
+@lru_cache(maxsize=1)
+def _predictor(checkpoint: str, device: str) -> Predictor:
+    """Once a process: Ray runs many blocks in the same one."""
+    return Predictor.load(checkpoint, device)
+
+
+def prediction_table(predictor: Predictor, table: pa.Table, carried: list[str]) -> pa.Table:
+    """Predictions for snapshot rows.
+
+    Args:
+        predictor: the model.
+        table: rows with the columns of a snapshot.
+        carried: columns to copy as they are, `row_id` among them.
+
+    Returns:
+        The carried columns and, per task, `<task>__label` (float32, 0 where not observed), `<task>__observed` and
+        `<task>__prediction` (float32 in label units; a list of C class probabilities for a multiclass task).
+    """
+    schema = predictor.checkpoint.context.batch_schema
+    batch = to_batch(table, schema)
+    columns: dict[str, Any] = {name: table.column(name) for name in carried}
+    labels, observed = batch.labels.numpy(), batch.observed.numpy()
+    for index, (task, values) in enumerate(predictor.predict_arrays(batch).items()):
+        columns[f"{task}__label"] = pa.array(np.ascontiguousarray(labels[:, index]))
+        columns[f"{task}__observed"] = pa.array(np.ascontiguousarray(observed[:, index]))
+        flat = pa.array(np.ascontiguousarray(values).reshape(-1))
+        columns[f"{task}__prediction"] = (
+            flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
+        )
+    return pa.table(columns)
+
+
+def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path, out: Path) -> pa.Table:
+    """Predict every row of `part` once, write `<out>/*.parquet` and return them all, ordered by row_id.
+
+    At most `training.workers` processes predict at a time. Written aside and moved when complete.
+    """
+    training = config.training
+    carried = ["row_id", *snapshot.manifest.join_keys, "event_timestamp"]
+    if config.evaluation.group_by is not None and config.evaluation.group_by not in carried:
+        carried.append(config.evaluation.group_by)
+    columns = list(dict.fromkeys([*batch_columns(snapshot.schema), *carried]))
+    device = "cuda" if training.use_gpu else "cpu"
+
+    def predict(block: pa.Table) -> pa.Table:
+        return prediction_table(_predictor(str(checkpoint), device), block, carried)
+
+    with ray_session(training.workers * training.cpus_per_worker):
+        rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)], columns=columns)
+        predicted = rows.map_batches(
+            predict,
+            batch_size=config.evaluation.batch_size,
+            batch_format="pyarrow",
+            compute=ray.data.TaskPoolStrategy(size=training.workers),
+            num_cpus=training.cpus_per_worker,
+            num_gpus=1 if training.use_gpu else None,
+        )
+        table = pa.concat_tables(list(predicted.iter_batches(batch_size=None, batch_format="pyarrow")))
+    table = table.sort_by("row_id")
+    aside = out.with_name(out.name + ".part")
+    shutil.rmtree(aside, ignore_errors=True)
+    aside.mkdir(parents=True)
+    pq.write_table(table, aside / "part-00000.parquet")
+    shutil.rmtree(out, ignore_errors=True)
+    aside.rename(out)
+    return table

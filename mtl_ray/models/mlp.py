@@ -1,0 +1,56 @@
+"""Fully connected layers, as every tower, bottom and expert has them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from typing import Literal
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+Activation = Literal["relu", "gelu", "silu"]
+
+ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
+
+
+class MLP(nn.Module):
+    """Per hidden size: linear, layer norm if asked for, activation, dropout. `[B, D_in]` to `[B, D_out]`.
+
+    Without hidden sizes it is the identity. Weights start uniform after He et al. (ICCV 2015), biases at 0.
+    """
+
+    def __init__(
+        self,
+        in_size: int,
+        hidden: Sequence[int],
+        activation: Activation = "relu",
+        dropout: float = 0.0,
+        layer_norm: bool = False,
+    ) -> None:
+        super().__init__()
+        sizes = [in_size, *hidden]
+        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
+        self.norms = nn.ModuleList(nn.LayerNorm(size) for size in hidden) if layer_norm else None
+        self.out_size = sizes[-1]
+        self._activation = ACTIVATIONS[activation]
+        self._dropout = dropout
+        for linear in self.linears:
+            assert isinstance(linear, nn.Linear)
+            initialise_linear(linear.weight)
+            nn.init.zeros_(linear.bias)
+
+    def forward(self, x_BD: Tensor) -> Tensor:
+        for layer, linear in enumerate(self.linears):
+            x_BD = linear(x_BD)
+            if self.norms is not None:
+                x_BD = self.norms[layer](x_BD)
+            x_BD = F.dropout(self._activation(x_BD), self._dropout, self.training)
+        return x_BD
+
+
+def initialise_linear(weight_OI: Tensor) -> None:
+    """Fill a weight `[out, in]` uniformly with variance 2 / in: He et al. (ICCV 2015), equation 10."""
+    with torch.no_grad():
+        nn.init.kaiming_uniform_(weight_OI, nonlinearity="relu")

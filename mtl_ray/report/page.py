@@ -1,0 +1,64 @@
+"""Writes `report.html`: one file that shows a run, offline, to whoever opens it."""
+
+from __future__ import annotations
+
+import os
+from functools import cache
+from importlib.resources import files
+from pathlib import Path
+
+from jinja2 import Environment, StrictUndefined, Template
+from markupsafe import Markup
+
+from mtl_ray.errors import StorageError
+from mtl_ray.report.content import Page, collect
+from mtl_ray.report.formatting import ABSENT
+from mtl_ray.report.run_files import read_run
+
+REPORT_FILE = "report.html"
+
+
+def write_report(run: Path) -> Path:
+    """Write `<run>/report.html` from the files of the run folder `run`, whole or not at all; returns its path.
+
+    The same files give the same bytes.
+
+    Raises:
+        UserError: a file of the run is absent or damaged, or the folder cannot be written; the message names it.
+    """
+    html = render(collect(read_run(run)))
+    path = run / REPORT_FILE
+    aside = run / f".{REPORT_FILE}.{os.getpid()}"
+    try:
+        aside.write_text(html, encoding="utf-8")
+        aside.replace(path)
+    except OSError as error:
+        aside.unlink(missing_ok=True)
+        raise StorageError(
+            "The report cannot be written.",
+            where=str(path),
+            found=error.strerror,
+            fix="make the run folder writable, with free space",
+        ) from error
+    return path
+
+
+def render(page: Page) -> str:
+    """The page as HTML; everything that came from files is escaped."""
+    return _template().render(page=page, style=Markup(_resource("style.css")), absent=ABSENT)
+
+
+@cache
+def _template() -> Template:
+    environment = Environment(autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True)
+    environment.filters["breakable"] = _breakable
+    return environment.from_string(_resource("template.html"))
+
+
+def _breakable(name: str) -> Markup:
+    """The name, with line breaks allowed after underscores."""
+    return Markup("_<wbr>").join(name.split("_"))
+
+
+def _resource(name: str) -> str:
+    return files("mtl_ray.report").joinpath(name).read_text(encoding="utf-8")

@@ -1,0 +1,106 @@
+"""Whether the tasks of a config fit together."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Mapping
+
+from mtl_ray.errors import ConfigError, nearest
+from mtl_ray.tasks.multiclass import MulticlassTaskConfig
+from mtl_ray.tasks.task import TaskSettings
+
+_NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
+_RESERVED = frozenset({"loss", "row_id", "event_timestamp", "sample_weight"})
+"""Names of columns and metrics that stand beside the tasks' own."""
+
+
+def check_tasks(tasks: Mapping[str, TaskSettings]) -> None:
+    """Raise `ConfigError` unless names, weights and `observed_when` of `tasks` fit together."""
+    if not tasks:
+        raise ConfigError(
+            "The config names no task.",
+            where="tasks",
+            found="nothing",
+            allowed="at least one task",
+            fix="add one, for example tasks: {click: {type: binary}}",
+        )
+    for name in tasks:
+        _check_name(name)
+    total = math.fsum(task.weight for task in tasks.values())
+    if total <= 0.0:
+        raise ConfigError(
+            "Every task weighs 0, so there is nothing to learn.",
+            where=", ".join(f"tasks.{name}.weight" for name in tasks),
+            found=total,
+            allowed="a positive total",
+            fix="give at least one task a positive weight",
+        )
+    for name in tasks:
+        _check_observed_when(name, tasks)
+
+
+def _check_name(name: str) -> None:
+    if _NAME.fullmatch(name) is None or "__" in name or name.endswith("_"):
+        raise ConfigError(
+            "A task's name cannot be used as a column name.",
+            where=f"tasks.{name}",
+            found=repr(name),
+            allowed="a letter, then letters, digits and single underscores, not ending in one",
+            fix=f"rename the task and keep its column with label: {name}",
+        )
+    if name in _RESERVED:
+        raise ConfigError(
+            "A task's name is reserved.",
+            where=f"tasks.{name}",
+            found=repr(name),
+            allowed=f"any name but {', '.join(sorted(_RESERVED))}",
+            fix=f"rename the task and keep its column with label: {name}",
+        )
+
+
+def _check_observed_when(name: str, tasks: Mapping[str, TaskSettings]) -> None:
+    condition = tasks[name].observed_when
+    if condition is None:
+        return
+    where = f"tasks.{name}.observed_when"
+    others = [other for other in tasks if other != name]
+    allowed = ", ".join(others) if others else "nothing, as there is no other task"
+    if condition == name:
+        raise ConfigError(
+            "A task's label cannot depend on itself.",
+            where=where,
+            found=condition,
+            allowed=allowed,
+            fix="name another task, or remove the key",
+        )
+    if condition not in tasks:
+        guess = nearest(condition, others)
+        raise ConfigError(
+            "observed_when names a task that does not exist.",
+            where=where,
+            found=condition,
+            allowed=allowed,
+            fix=f"write {guess}" if guess else "name one of the tasks, or remove the key",
+        )
+    if isinstance(tasks[condition], MulticlassTaskConfig):
+        raise ConfigError(
+            "observed_when names a multiclass task, whose label has no zero.",
+            where=where,
+            found=condition,
+            allowed="a binary or regression task",
+            fix="write NULL in the label column where it was not observed, and remove the key",
+        )
+    path = [name]
+    step: str | None = condition
+    while step is not None and step in tasks:
+        path.append(step)
+        if path.count(step) > 1:
+            raise ConfigError(
+                "observed_when goes round in a circle.",
+                where=where,
+                found=" -> ".join(path),
+                allowed="a chain that ends in a task without observed_when",
+                fix="remove the key from one of them",
+            )
+        step = tasks[step].observed_when

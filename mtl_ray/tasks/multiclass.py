@@ -1,0 +1,111 @@
+"""Multiclass tasks: which of C classes? C logits, softmax cross-entropy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Annotated, Literal
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import torch
+import torch.nn.functional as F
+from pydantic import Field, StrictInt, StrictStr, field_validator
+from torch import Tensor
+
+from mtl_ray.errors import DataError
+from mtl_ray.metrics import Metric, multiclass_metrics
+from mtl_ray.schema import LabelStatistics
+from mtl_ray.tasks.labels import decoded, is_text, nulls, numbers, refuse_first
+from mtl_ray.tasks.task import Task, TaskSettings, at_least_float32
+
+
+class MulticlassTaskConfig(TaskSettings):
+    """Label is one of `classes`."""
+
+    type: Literal["multiclass"] = "multiclass"
+    classes: Annotated[tuple[StrictInt | StrictStr, ...], Field(min_length=2)]
+    """The label's values in class order, all integers or all strings."""
+
+    @field_validator("classes")
+    @classmethod
+    def _check_classes(cls, classes: tuple[int | str, ...]) -> tuple[int | str, ...]:
+        if len({type(value) for value in classes}) > 1:
+            raise ValueError(f"classes must be all integers or all strings, found {list(classes)}")
+        repeated = sorted({str(value) for value in classes if classes.count(value) > 1})
+        if repeated:
+            raise ValueError(f"classes must differ from each other, found more than once: {', '.join(repeated)}")
+        return classes
+
+    def encode_labels(self, values: pa.ChunkedArray, column: str) -> np.ndarray:
+        """The index of each label's class in `classes`."""
+        values = decoded(values)
+        allowed = f"one of {', '.join(map(repr, self.classes))}; NULL where not observed"
+        missing = nulls(values)
+        if isinstance(self.classes[0], str):
+            index = _index_of_text(values, self.classes, column, allowed)
+        else:
+            numeric, _ = numbers(values, column, allowed)
+            index = _index_of_numbers(numeric, self.classes)
+        fix = "correct the spine, or add the value to the task's classes"
+        refuse_first(~missing & (index < 0), values, column, allowed, fix)
+        return np.where(missing, np.nan, index).astype(np.float32)
+
+    def build(self, name: str, statistics: LabelStatistics) -> MulticlassTask:
+        return MulticlassTask(name, self, statistics)
+
+
+class MulticlassTask(Task):
+    """`C_t` = number of classes; predictions are probabilities `[B, C]`."""
+
+    config: MulticlassTaskConfig
+
+    def __init__(self, name: str, config: MulticlassTaskConfig, statistics: LabelStatistics) -> None:
+        super().__init__(name, config)
+        self.num_outputs = len(config.classes)
+        self._statistics = statistics
+
+    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
+        return F.cross_entropy(at_least_float32(logits), label.long(), reduction="none")
+
+    def predict(self, logits: Tensor) -> Tensor:
+        return torch.softmax(at_least_float32(logits), dim=-1)
+
+    def initial_bias(self) -> Tensor:
+        """Log class frequencies; a class without any row counts as half a row."""
+        counts = self._statistics.class_counts
+        if counts is None or sum(counts) == 0:
+            return torch.zeros(self.num_outputs)
+        rows = torch.tensor(counts, dtype=torch.float64).clamp(min=0.5)
+        return torch.log(rows / rows.sum()).to(torch.float32)
+
+    def metrics(self, grouped: bool) -> dict[str, Metric]:  # noqa: ARG002 - no metric of this type is grouped
+        return multiclass_metrics(num_classes=self.num_outputs)
+
+    @property
+    def primary_metric(self) -> str:
+        return "accuracy"
+
+
+def _index_of_text(values: pa.ChunkedArray, classes: Sequence[int | str], column: str, allowed: str) -> np.ndarray:
+    """Class index int64 `[rows]`, -1 where the value is no class or NULL."""
+    if not is_text(values):
+        raise DataError(
+            f"The label column {column!r} does not hold text, but the task's classes are strings.",
+            where=f"column {column}",
+            found=f"type {values.type}",
+            allowed=allowed,
+            fix="write the classes without quotes if they are integers, or cast the column in the spine",
+        )
+    index = pc.index_in(values.cast(pa.string()), value_set=pa.array(list(classes), pa.string()))
+    found: np.ndarray = pc.fill_null(index, -1).to_numpy().astype(np.int64)
+    return found
+
+
+def _index_of_numbers(numeric: np.ndarray, classes: Sequence[int | str]) -> np.ndarray:
+    """Class index int64 `[rows]`, -1 where the value is no class, NaN included."""
+    known = np.array(classes, dtype=np.float64)
+    order = np.argsort(known)
+    position = np.searchsorted(known[order], numeric).clip(max=len(known) - 1)
+    nearest: np.ndarray = order[position]
+    return np.where(known[nearest] == numeric, nearest, -1)

@@ -1,0 +1,160 @@
+"""From a config to a finished run: the driver's side of training."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train.torch import TorchConfig, TorchTrainer
+
+from mtl_ray.checkpoint import ModelContext, TrainingPosition
+from mtl_ray.cluster import ray_session
+from mtl_ray.config import Config
+from mtl_ray.data.plan import BatchPlan, Position, chunks_of
+from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
+from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
+from mtl_ray.errors import MtlRayError
+from mtl_ray.run_folder import RunFolder, mark_latest, write_json
+from mtl_ray.tracking import MetricsLog
+from mtl_ray.training.progress import BoardReader, Record, start_board
+from mtl_ray.training.worker import SCORE, STREAM, WorkerSetup, train_worker
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainingOutcome:
+    """What a training left."""
+
+    run: RunFolder
+    summary: dict[str, Any]
+
+
+def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingOutcome:
+    """Find or build the training set, train, and leave a run folder.
+
+    Args:
+        config: the resolved config.
+        say: receives a sentence whenever a stage begins.
+        show: receives every record that the workers post, from another thread.
+
+    Raises:
+        UserError: something that the user can mend, before any worker has started.
+        MtlRayError: training failed; the message names the run folder, whose last checkpoint is whole.
+    """
+    writable_folder(config.storage)
+    snapshot = build_training_set(
+        config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
+    )
+    if snapshot.found:
+        say("verifying its checksums")
+        open_snapshot(snapshot.path, verify=True)
+    plan = plan_batches(config, snapshot)
+    run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
+    say(f"run folder {run.path}")
+    workers = config.training.workers
+    say(
+        f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
+        f"{plan.global_batch_size:,} rows an epoch, {config.training.epochs} epochs at most"
+    )
+    with ray_session(workers * config.training.cpus_per_worker):
+        result = _fit(config, snapshot, plan, run, show)
+    position = TrainingPosition.model_validate(result.return_value)
+    ranked = sorted(result.best_checkpoints, key=lambda entry: entry[1][SCORE])
+    summary = {
+        "epochs": position.epoch - 1,
+        "steps": position.step,
+        "metric": config.training.early_stopping.metric,
+        "best": position.best,
+        "best_epoch": position.best_epoch,
+        "stopped_early": position.epoch <= config.training.epochs,
+        "training_set": str(snapshot.path),
+        "checkpoints": {"best": Path(ranked[-1][0].path).name, "last": Path(result.checkpoint.path).name},
+    }
+    write_json(run.path / "summary.json", summary)
+    mark_latest(run)
+    return TrainingOutcome(run, summary)
+
+
+def plan_batches(config: Config, snapshot: Snapshot) -> BatchPlan:
+    """Which rows every step of the training takes."""
+    training = config.training
+    groups = snapshot.manifest.row_group_rows
+    return BatchPlan(
+        train=chunks_of(snapshot.files("train"), groups),
+        validation=chunks_of(snapshot.files("validation"), groups),
+        epochs=training.epochs,
+        global_batch_size=training.global_batch_size,
+        window_rows=training.shuffle_window,
+        seed=config.seed,
+    )
+
+
+def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, show: Callable[[Record], None]) -> Any:
+    training = config.training
+    context = ModelContext(
+        training_set=snapshot.manifest.id,
+        batch_schema=snapshot.schema,
+        preprocessing=snapshot.manifest.preprocessing,
+        label_statistics=snapshot.manifest.label_statistics,
+    )
+    columns = batch_columns(snapshot.schema)
+    if config.evaluation.group_by is not None:
+        columns.append(config.evaluation.group_by)
+    checkpoints = run.checkpoints
+
+    def stream() -> ray.data.Dataset:
+        # Called when a worker group starts: after a failure the stream begins where its checkpoint stands.
+        return batch_stream(replace(plan, start=latest_position(checkpoints)), columns, training.workers)
+
+    board = start_board()
+    trainer = TorchTrainer(
+        train_worker,
+        train_loop_config={"setup": WorkerSetup(config, context, plan, board)},
+        torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
+        scaling_config=ScalingConfig(
+            num_workers=training.workers,
+            use_gpu=training.use_gpu,
+            resources_per_worker={"CPU": training.cpus_per_worker, **({"GPU": 1} if training.use_gpu else {})},
+        ),
+        run_config=RunConfig(
+            storage_path=str(run.path),
+            name=checkpoints.name,
+            failure_config=FailureConfig(max_failures=training.max_failures),
+            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE),
+            logging_config=LoggingConfig(log_level="WARNING"),
+        ),
+        datasets={STREAM: stream},
+        dataset_config=DataConfig(execution_options=stream_options()),
+    )
+    log = MetricsLog(run.path)
+
+    def receive(record: Record) -> None:
+        (log.log_epoch if record["kind"] == "epoch" else log.log_step)(record)
+        show(record)
+
+    try:
+        with BoardReader(board, receive):
+            return trainer.fit()
+    except ray.train.TrainingFailedError as error:
+        raise MtlRayError(f"Training failed. The run folder {run.path} keeps what was reached.\n{error}") from error
+    finally:
+        log.close()
+
+
+def latest_position(checkpoints: Path) -> Position:
+    """Where the checkpoint stands that Ray Train would restore; the beginning where there is none."""
+    if not any(checkpoints.glob("checkpoint_*")):
+        return Position()
+    latest = ray.train.Result.from_path(str(checkpoints)).checkpoint
+    if latest is None:
+        return Position()
+    with latest.as_directory() as folder:
+        position = TrainingPosition.model_validate_json((Path(folder) / "position.json").read_text())
+    return Position(position.epoch, position.batch)

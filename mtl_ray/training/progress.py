@@ -1,0 +1,73 @@
+"""What workers tell the driver while they train: records through an actor, shown and stored as they arrive."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from types import TracebackType
+from typing import Any
+
+import ray
+
+Record = dict[str, Any]
+
+POLL_SECONDS = 0.25
+
+
+class ProgressBoard:
+    """Ray actor that keeps the records of rank 0 until the driver fetches them."""
+
+    def __init__(self) -> None:
+        self._records: list[Record] = []
+
+    def post(self, record: Record) -> None:
+        """Add a record."""
+        self._records.append(record)
+
+    def fetch(self) -> list[Record]:
+        """Every record since the last call."""
+        records, self._records = self._records, []
+        return records
+
+
+def start_board() -> Any:
+    """A `ProgressBoard` actor; ends with its last handle."""
+    return ray.remote(ProgressBoard).options(num_cpus=0).remote()
+
+
+class BoardReader:
+    """Context manager: a thread that hands the board's records to `receive` until the block ends, none left out.
+
+    An exception of `receive` is raised where the block ends.
+    """
+
+    def __init__(self, board: Any, receive: Callable[[Record], None]) -> None:
+        self._board = board
+        self._receive = receive
+        self._stop = threading.Event()
+        self._error: Exception | None = None
+        self._thread = threading.Thread(target=self._run, name="progress", daemon=True)
+
+    def __enter__(self) -> BoardReader:
+        self._thread.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._stop.set()
+        self._thread.join()
+        if self._error is not None and error is None:
+            raise self._error
+
+    def _run(self) -> None:
+        try:
+            while not self._stop.wait(POLL_SECONDS):
+                self._drain()
+            self._drain()
+        except Exception as error:
+            self._error = error
+
+    def _drain(self) -> None:
+        for record in ray.get(self._board.fetch.remote()):
+            self._receive(record)

@@ -1,0 +1,90 @@
+"""Everything that changes while training, in one place, so that a checkpoint cannot forget a part of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mtl_ray.checkpoint import Checkpoint, ModelContext, TrainingPosition, save_checkpoint
+from mtl_ray.config import Config
+from mtl_ray.errors import CheckpointError
+from mtl_ray.models import MultiTaskModel
+from mtl_ray.optim import build_optimizer, build_schedule
+from mtl_ray.weighting import Weighting
+
+
+@dataclass
+class TrainingState:
+    """Model, optimizer, schedule, weighting and position of a run."""
+
+    config: Config
+    context: ModelContext
+    model: MultiTaskModel
+    optimizer: Optimizer
+    schedule: LRScheduler
+    weighting: Weighting
+    position: TrainingPosition
+
+    @classmethod
+    def create(cls, config: Config, context: ModelContext, model: MultiTaskModel, total_steps: int) -> TrainingState:
+        """The state before the first step of a training of `total_steps`."""
+        optimizer = build_optimizer(config.training.optimizer, model)
+        weighting = config.weighting.build({name: task.weight for name, task in config.tasks.items()})
+        return cls(
+            config=config,
+            context=context,
+            model=model,
+            optimizer=optimizer,
+            schedule=build_schedule(config.training.schedule, optimizer, total_steps),
+            weighting=weighting.to(next(model.parameters()).device),
+            position=TrainingPosition(epoch=1, batch=0, step=0),
+        )
+
+    @property
+    def learning_rate(self) -> float:
+        """The first parameter group's current learning rate."""
+        return float(self.optimizer.param_groups[0]["lr"])
+
+    def advance(self, batch: int) -> int:
+        """Note that global batch `batch` (1-based) of the epoch is done; returns the number of steps so far."""
+        self.position = self.position.model_copy(update={"batch": batch, "step": self.position.step + 1})
+        return self.position.step
+
+    def end_epoch(self, value: float, better: bool) -> None:
+        """Move to the next epoch, and note whether `value` of the early-stopping metric was the best so far."""
+        position = self.position
+        update: dict[str, Any] = {"epoch": position.epoch + 1, "batch": 0}
+        if better:
+            update |= {"best": value, "best_epoch": position.epoch, "epochs_without_better": 0}
+        else:
+            update["epochs_without_better"] = position.epochs_without_better + 1
+        self.position = position.model_copy(update=update)
+
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint into `folder`."""
+        training = {
+            "optimizer": self.optimizer.state_dict(),
+            "schedule": self.schedule.state_dict(),
+            "weighting": self.weighting.state_dict(),
+        }
+        save_checkpoint(folder, self.config, self.context, self.model.state_dict(), training, self.position)
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from `checkpoint`. Raises CheckpointError where it belongs to another training set."""
+        if checkpoint.context.training_set != self.context.training_set:
+            raise CheckpointError(
+                "The checkpoint was trained on another training set.",
+                where=str(checkpoint.path),
+                found=checkpoint.context.training_set,
+                allowed=self.context.training_set,
+            )
+        self.model.load_state_dict(checkpoint.weights)
+        training = checkpoint.training_state()
+        self.optimizer.load_state_dict(training["optimizer"])
+        self.schedule.load_state_dict(training["schedule"])
+        self.weighting.load_state_dict(training["weighting"])
+        self.position = checkpoint.position

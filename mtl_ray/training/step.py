@@ -1,0 +1,98 @@
+"""One optimizer step on one global batch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import AbstractContextManager, nullcontext
+
+import torch
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from mtl_ray import distributed
+from mtl_ray.batch import Batch
+from mtl_ray.tasks import Task
+from mtl_ray.training.loss import normalise, task_losses
+from mtl_ray.weighting import Weighting
+
+
+class LossTotals:
+    """Loss sums and weights per task since the last reset; exact over any number of batches and ranks."""
+
+    def __init__(self, tasks: int, device: torch.device) -> None:
+        self._totals = torch.zeros(2, tasks, dtype=torch.float64, device=device)
+
+    def add(self, sums: Tensor, weights: Tensor) -> None:
+        """Add one batch of this rank: sums and weights `[T]`."""
+        self._totals += torch.stack([sums.detach(), weights.detach()]).double()
+
+    def absorb(self, other: LossTotals) -> None:
+        """Take over what `other` has gathered, and reset it."""
+        self._totals += other._totals
+        other.reset()
+
+    def means(self) -> list[float]:
+        """Mean loss per task over all ranks; NaN where nothing was observed. Collective."""
+        totals = distributed.start_sum(self._totals.clone())()
+        return [float(total / weight) if weight > 0 else float("nan") for total, weight in totals.T]
+
+    def reset(self) -> None:
+        """Forget everything."""
+        self._totals.zero_()
+
+
+class TrainStep:
+    """Forward, loss, backward and update.
+
+    The gradient is that of the weighted sum over tasks of (loss summed over all ranks' observed rows / number of
+    observed rows over all ranks): each rank scales its sum by world_size / global count, and DDP's mean over ranks
+    takes the world size out again.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        tasks: Mapping[str, Task],
+        weighting: Weighting,
+        optimizer: Optimizer,
+        schedule: LRScheduler,
+        clip_norm: float | None,
+        precision: str,
+        device: torch.device,
+    ) -> None:
+        self.model = model
+        self.tasks = tasks
+        self.weighting = weighting
+        self.optimizer = optimizer
+        self.schedule = schedule
+        self.clip_norm = clip_norm
+        self.precision = precision
+        self.device = device
+        self.totals = LossTotals(len(tasks), device)
+
+    def __call__(self, batch: Batch) -> None:
+        """Take one step. Collective: every rank calls it with its share of the same global batch."""
+        batch = to_precision(batch, self.device, self.precision)
+        self.optimizer.zero_grad(set_to_none=True)
+        with autocast(self.device, self.precision):
+            logits = self.model(batch)
+        sums, weights = task_losses(logits, batch, self.tasks)
+        global_weights = distributed.start_sum(weights.detach().clone())()
+        losses = normalise(sums, global_weights, distributed.world_size())
+        self.weighting(losses).backward()
+        if self.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        self.optimizer.step()
+        self.schedule.step()
+        self.totals.add(sums, weights)
+
+
+def to_precision(batch: Batch, device: torch.device, precision: str) -> Batch:
+    """The batch on `device`, floats in float64 for fp64 and float32 otherwise."""
+    return batch.to(device, torch.float64 if precision == "fp64" else None)
+
+
+def autocast(device: torch.device, precision: str) -> AbstractContextManager[object]:
+    """bf16 autocast where it is asked for."""
+    return torch.autocast(device.type, dtype=torch.bfloat16) if precision == "bf16" else nullcontext()

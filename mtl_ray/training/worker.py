@@ -1,0 +1,240 @@
+"""What every Ray Train worker runs: the whole training, from its share of the stream to checkpoints."""
+
+from __future__ import annotations
+
+import sys
+import tempfile
+import time
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import ray.train
+import ray.train.torch
+import torch
+from torch import nn
+from torch.nn.parallel import DistributedDataParallel
+
+from mtl_ray import distributed
+from mtl_ray.batch import Batch
+from mtl_ray.checkpoint import ModelContext, load_checkpoint
+from mtl_ray.config import Config
+from mtl_ray.data.plan import BatchPlan
+from mtl_ray.data.tensors import to_batch
+from mtl_ray.training.state import TrainingState
+from mtl_ray.training.step import LossTotals, TrainStep
+from mtl_ray.training.validation import Groups, is_better, validate
+
+STREAM = "stream"
+"""Name of the Ray Dataset that the workers read."""
+
+SCORE = "checkpoint_score"
+"""Reported with every checkpoint: the signed value of the early-stopping metric where it was the best so far."""
+
+NOT_THE_BEST = -sys.float_info.max
+"""Score of every other checkpoint. Finite, because Ray keeps scores in JSON."""
+
+
+@dataclass(frozen=True)
+class WorkerSetup:
+    """What the driver gives to every worker."""
+
+    config: Config
+    context: ModelContext
+    plan: BatchPlan
+    """From the first batch on; a restarted worker takes its position from the checkpoint."""
+    board: Any
+    """Handle of the `ProgressBoard` actor."""
+
+
+def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
+    """Train, and report a checkpoint after every epoch. Runs on every rank; all its collectives are in step.
+
+    Args:
+        parameters: the `WorkerSetup` under "setup" (Ray Train hands over a dict).
+
+    Returns:
+        The final `TrainingPosition` as a dict.
+    """
+    trainer = Trainer(parameters["setup"])
+    trainer.run()
+    return trainer.state.position.model_dump()
+
+
+class Trainer:
+    """The loop of one rank."""
+
+    def __init__(self, setup: WorkerSetup) -> None:
+        self.setup = setup
+        self.config = config = setup.config
+        self.device = ray.train.torch.get_device()
+        torch.manual_seed(config.seed)
+        tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
+        model = config.model.build(setup.context.batch_schema, tasks)
+        if config.training.precision == "fp64":
+            model.double()
+        model.to(self.device)
+        self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
+        self._restore()
+        # Dropout differs between ranks, and again after a restart; the weights above did not.
+        torch.manual_seed(hash((config.seed, distributed.rank(), self.state.position.step)) % 2**63)
+        wrapped: nn.Module = model
+        if distributed.world_size() > 1:
+            wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
+        self.tasks = tasks
+        self.model = model
+        self.step = TrainStep(
+            wrapped,
+            tasks,
+            self.state.weighting,
+            self.state.optimizer,
+            self.state.schedule,
+            config.training.clip_norm,
+            config.training.precision,
+            self.device,
+        )
+        self.epoch_totals = LossTotals(len(tasks), self.device)
+        batches = setup.plan.batches_per_epoch
+        self.log_every = config.training.log_every or max(1, batches // 20)
+        self.started = time.monotonic()
+
+    def run(self) -> None:
+        """Train from the current position to the end, or until early stopping."""
+        training = self.config.training
+        stream = self._stream()
+        while self.state.position.epoch <= training.epochs and not self._stopped():
+            self._train_epoch(stream)
+            self._end_epoch(stream)
+        stream.close()
+
+    def _restore(self) -> None:
+        reported = ray.train.get_checkpoint()
+        if reported is None:
+            return
+        with reported.as_directory() as folder:
+            checkpoint = load_checkpoint(Path(folder))
+            self.state.restore(checkpoint)
+
+    def _stopped(self) -> bool:
+        patience = self.config.training.early_stopping.patience
+        return patience is not None and self.state.position.epochs_without_better >= patience
+
+    def _stream(self) -> Generator[tuple[Batch, Groups | None], None, None]:
+        schema = self.setup.context.batch_schema
+        group_by = self.config.evaluation.group_by
+        shard = ray.train.get_dataset_shard(STREAM)
+        table: pa.Table
+        for table in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4):
+            groups = table.column(group_by).to_numpy() if group_by else None
+            yield to_batch(table, schema), groups
+
+    def _train_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
+        position = self.state.position
+        batches = self.setup.plan.batches_per_epoch
+        every = self.config.training.checkpoint_every
+        clock = Clock()
+        for done in range(position.batch + 1, batches + 1):
+            batch, _ = next(stream)
+            clock.start()
+            self.step(batch)
+            clock.rows += len(batch) * distributed.world_size()
+            step = self.state.advance(batch=done)
+            if done % self.log_every == 0 or done == batches:
+                self._log_step(clock, step)
+                clock = Clock()
+            if every and step % every == 0 and done < batches:
+                self._report({}, NOT_THE_BEST)
+
+    def _log_step(self, clock: Clock, step: int) -> None:
+        """Post losses and speed since the last such record. Collective."""
+        losses = dict(zip(self.tasks, self.step.totals.means(), strict=True))
+        self.epoch_totals.absorb(self.step.totals)
+        position = self.state.position
+        self._post(
+            {
+                "kind": "step",
+                "epoch": position.epoch,
+                "step": step,
+                "epoch_step": position.batch,
+                "epoch_steps": self.setup.plan.batches_per_epoch,
+                "rows": clock.rows,
+                "seconds": round(time.monotonic() - self.started, 3),
+                "samples_per_second": round(clock.rows / clock.seconds, 1),
+                "learning_rate": self.state.learning_rate,
+                "train/loss": self._total(losses),
+                **{f"train/{task}/loss": loss for task, loss in losses.items()},
+            }
+        )
+
+    def _end_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
+        training = self.config.training
+        position = self.state.position
+        losses = dict(zip(self.tasks, self.epoch_totals.means(), strict=True))
+        self.epoch_totals.reset()
+        shares = self.setup.plan.validation_segment(position.epoch).batches
+        values = validate(
+            self.model, (next(stream) for _ in range(shares)), self.tasks, self.device, training.precision
+        )
+        validation = {"loss": self._total({task: values[f"{task}/loss"] for task in self.tasks}), **values}
+        metrics = {f"validation/{name}": value for name, value in validation.items()}
+        metric = training.early_stopping.metric
+        better = is_better(
+            metrics[metric],
+            position.best,
+            training.early_stopping.greater_is_better,
+            training.early_stopping.min_delta,
+        )
+        self.state.end_epoch(metrics[metric], better)
+        record = {
+            "kind": "epoch",
+            "epoch": position.epoch,
+            "step": position.step,
+            "seconds": round(time.monotonic() - self.started, 3),
+            "train/loss": self._total(losses),
+            **{f"train/{task}/loss": loss for task, loss in losses.items()},
+            **metrics,
+            "best": better,
+        }
+        self._post(record)
+        sign = 1.0 if training.early_stopping.greater_is_better else -1.0
+        self._report(record, score=sign * metrics[metric] if better else NOT_THE_BEST)
+
+    def _report(self, metrics: dict[str, Any], score: float) -> None:
+        """Barrier of all ranks; rank 0 brings the checkpoint. The highest score is the one to keep beside the last."""
+        metrics = {**metrics, SCORE: score}
+        if distributed.rank() != 0:
+            ray.train.report(metrics)
+            return
+        with tempfile.TemporaryDirectory() as folder:
+            self.state.save(Path(folder))
+            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def _total(self, losses: dict[str, float]) -> float:
+        """Task-weighted sum; a task without any observed row adds nothing, as in the gradient."""
+        weights = {name: task.weight for name, task in self.config.tasks.items()}
+        return sum(weights[name] * loss for name, loss in losses.items() if loss == loss)
+
+    def _post(self, record: dict[str, Any]) -> None:
+        if distributed.rank() == 0:
+            self.setup.board.post.remote(record)
+
+
+class Clock:
+    """Rows over all ranks, and seconds since the first of them were there."""
+
+    def __init__(self) -> None:
+        self.rows = 0
+        self._begin: float | None = None
+
+    def start(self) -> None:
+        """Begin to count; later calls do nothing."""
+        if self._begin is None:
+            self._begin = time.monotonic()
+
+    @property
+    def seconds(self) -> float:
+        """Seconds since `start`."""
+        begin = time.monotonic() if self._begin is None else self._begin
+        return max(time.monotonic() - begin, 1e-9)

@@ -1,0 +1,158 @@
+"""The whole main job on a small shop: real Feast, real Ray, real DDP workers, real files."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+from mtl_ray.checkpoint import load_checkpoint
+from mtl_ray.config import Config, parse_config
+from mtl_ray.data.snapshot import build_training_set, open_snapshot
+from mtl_ray.data.tensors import to_batch
+from mtl_ray.evaluation.evaluate import evaluate
+from mtl_ray.evaluation.results import EvaluationResult
+from mtl_ray.predictor import Predictor
+from mtl_ray.report import write_report
+from mtl_ray.tracking import read_metrics
+from mtl_ray.training.launch import TrainingOutcome, train
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+def configured(shop: Any, **training: Any) -> Config:
+    return parse_config({**shop.config, "training": {**shop.config["training"], **training}})
+
+
+def fit(config: Config) -> TrainingOutcome:
+    return train(config, lambda _: None, lambda _: None)
+
+
+def weights(outcome: TrainingOutcome, which: str = "last") -> dict[str, torch.Tensor]:
+    return load_checkpoint(outcome.run.checkpoint(which)).weights
+
+
+@pytest.fixture(scope="module")
+def trained(shop: Any) -> TrainingOutcome:
+    """Two workers, float64."""
+    return fit(configured(shop, precision="fp64"))
+
+
+@pytest.fixture(scope="module")
+def evaluated(trained: TrainingOutcome) -> EvaluationResult:
+    return evaluate(trained.run.path, "test", "best", lambda _: None)
+
+
+def test_two_workers_equal_one(shop: Any, trained: TrainingOutcome) -> None:
+    alone = weights(fit(configured(shop, precision="fp64", workers=1)))
+    together = weights(trained)
+    assert alone.keys() == together.keys()
+    for name, tensor in alone.items():
+        assert tensor.dtype == torch.float64
+        torch.testing.assert_close(together[name], tensor, rtol=0, atol=1e-5, msg=name)
+
+
+def test_same_seed_same_model_bit_for_bit_and_another_seed_another(shop: Any) -> None:
+    config = configured(shop, epochs=1)
+    first, second = weights(fit(config)), weights(fit(config))
+    for name, tensor in first.items():
+        assert torch.equal(tensor, second[name]), name
+    other = weights(fit(config.model_copy(update={"seed": 1})))
+    assert any(not torch.equal(tensor, other[name]) for name, tensor in first.items())
+
+
+def test_a_run_leaves_everything(trained: TrainingOutcome) -> None:
+    run = trained.run
+    for name in ("config.yaml", "environment.json", "training_set.json", "metrics.jsonl", "summary.json"):
+        assert (run.path / name).stat().st_size > 0
+    assert list((run.path / "tensorboard").glob("events.*"))
+    assert run.config() == configured_from(run.path)
+    assert run.checkpoint("last").is_dir()
+    assert run.checkpoint("best").is_dir()
+    newest = max(run.path.parent.glob("small-*"), key=lambda path: path.stat().st_mtime)
+    assert (run.path.parent / "latest").readlink() == Path(newest.name)
+    records = read_metrics(run.path / "metrics.jsonl")
+    epochs = [record for record in records if record["kind"] == "epoch"]
+    assert [record["epoch"] for record in epochs] == [1, 2]
+    assert epochs[-1]["step"] == trained.summary["steps"]
+    assert epochs[1]["validation/click/loss"] < 0.7
+    assert {"validation/click/roc_auc", "validation/click/gauc", "validation/order_value/rmse"} <= epochs[0].keys()
+    steps = [record for record in records if record["kind"] == "step"]
+    assert all(record["samples_per_second"] > 0 for record in steps)
+
+
+def configured_from(path: Path) -> Config:
+    environment = json.loads((path / "environment.json").read_text())
+    assert environment["packages"]["ray"]
+    import yaml
+
+    return parse_config(yaml.safe_load((path / "config.yaml").read_text()))
+
+
+def test_the_loss_falls(trained: TrainingOutcome) -> None:
+    records = [record for record in read_metrics(trained.run.path / "metrics.jsonl") if record["kind"] == "epoch"]
+    assert records[-1]["train/loss"] < records[0]["train/loss"]
+    assert trained.summary["best"] == min(record["validation/loss"] for record in records)
+
+
+def test_evaluation_is_exact(trained: TrainingOutcome, evaluated: EvaluationResult) -> None:
+    snapshot = open_snapshot(Path(trained.summary["training_set"]))
+    tables = [pq.read_table(path) for path, _ in snapshot.files("test")]
+    rows = sum(table.num_rows for table in tables)
+    assert evaluated.rows == rows
+    # Every row once, whoever predicted it, with what one process predicts from the same rows.
+    predictions = pq.read_table(trained.run.predictions("test"))
+    expected = np.sort(np.concatenate([table["row_id"].to_numpy() for table in tables]))
+    assert np.array_equal(predictions["row_id"].to_numpy(), expected)
+    predictor = Predictor.load(trained.run.checkpoint("best"))
+    for table in tables:
+        own = predictor.predict_arrays(to_batch(table, snapshot.schema))
+        position = np.searchsorted(expected, table["row_id"].to_numpy())
+        got = predictions["click__prediction"].to_numpy()[position]
+        np.testing.assert_allclose(got, own["click"], rtol=0, atol=1e-6)
+    click = next(task for task in evaluated.tasks if task.task == "click")
+    value = click.metrics["roc_auc"]
+    auc = roc_auc_score(predictions["click__label"].to_numpy(), predictions["click__prediction"].to_numpy())
+    assert value.value == pytest.approx(auc, abs=1e-6)
+    assert value.low < value.value < value.high
+    assert value.baseline == pytest.approx(0.5)
+    assert click.attainable is not None
+    assert 0 < click.share_of_attainable < 1.2
+
+
+def test_report(trained: TrainingOutcome, evaluated: EvaluationResult) -> None:
+    html = write_report(trained.run.path).read_text()
+    for task in evaluated.tasks:
+        assert task.task in html
+    assert f"{evaluated.tasks[0].metrics['roc_auc'].value:.3f}"[:5] in html
+    assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", html)
+
+
+def test_the_training_set_is_found_again(shop: Any, trained: TrainingOutcome) -> None:
+    config = configured(shop)
+    again = build_training_set(
+        config.storage,
+        config.features,
+        config.training_set,
+        config.tasks,
+        config.evaluation.group_by,
+        lambda _: None,
+    )
+    assert again.found
+    assert str(again.path) == trained.summary["training_set"]
+
+
+def test_other_batches_are_seen_every_epoch(shop: Any, trained: TrainingOutcome) -> None:
+    """Guards the test of equal models: it would also pass if training changed nothing."""
+    one = weights(fit(configured(shop, precision="fp64", epochs=1)))
+    two = weights(trained)
+    assert any(not torch.equal(tensor, two[name]) for name, tensor in one.items())
+    assert replace(trained).summary["epochs"] == 2

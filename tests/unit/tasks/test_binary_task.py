@@ -1,0 +1,124 @@
+"""Binary tasks: labels, loss, prediction, bias."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+from sklearn.metrics import log_loss
+
+from mtl_ray.errors import DataError
+from mtl_ray.schema import LabelStatistics
+from mtl_ray.tasks import BinaryTask, BinaryTaskConfig
+
+
+def build(mean: float | None = 0.3, observed: int = 100) -> BinaryTask:
+    return BinaryTaskConfig().build("click", LabelStatistics(observed=observed, mean=mean))
+
+
+def test_loss_equals_the_closed_form_and_sklearn() -> None:
+    logits = torch.tensor([[-3.0], [0.5], [2.0], [0.0]], dtype=torch.float64)
+    label = torch.tensor([0.0, 1.0, 0.0, 1.0], dtype=torch.float64)
+    loss = build().loss(logits, label)
+    probability = 1 / (1 + torch.exp(-logits[:, 0]))
+    expected = -(label * probability.log() + (1 - label) * (1 - probability).log())
+    torch.testing.assert_close(loss, expected, rtol=0, atol=1e-12)
+    assert float(loss.mean()) == pytest.approx(log_loss(label.numpy(), probability.numpy()), abs=1e-12)
+
+
+def test_loss_is_finite_far_out() -> None:
+    logits = torch.tensor([[-500.0], [500.0]], requires_grad=True)
+    loss = build().loss(logits, torch.tensor([1.0, 0.0]))
+    loss.sum().backward()
+    assert loss.tolist() == [500.0, 500.0]
+    assert logits.grad is not None
+    assert logits.grad.flatten().tolist() == [-1.0, 1.0]
+
+
+def test_bfloat16_logits_are_computed_on_in_float32() -> None:
+    logits = torch.tensor([[0.5]], dtype=torch.bfloat16)
+    assert build().loss(logits, torch.ones(1)).dtype == torch.float32
+    assert build().predict(logits).dtype == torch.float32
+
+
+def test_prediction_is_a_probability() -> None:
+    predicted = build().predict(torch.tensor([[0.0], [math.log(3.0)]]))
+    torch.testing.assert_close(predicted, torch.tensor([0.5, 0.75]))
+
+
+def test_initial_bias_predicts_the_base_rate() -> None:
+    task = build(mean=0.0123)
+    assert float(task.predict(task.initial_bias()[None])) == pytest.approx(0.0123, rel=1e-5)
+
+
+@pytest.mark.parametrize(("mean", "observed"), [(0.0, 100), (1.0, 100), (None, 0)])
+def test_initial_bias_is_finite_without_both_classes(mean: float | None, observed: int) -> None:
+    task = build(mean, observed)
+    predicted = float(task.predict(task.initial_bias()[None]))
+    expected = {0.0: 0.5 / 101, 1.0: 100.5 / 101, None: 0.5}[mean]
+    assert predicted == pytest.approx(expected, rel=1e-5)
+
+
+@pytest.mark.parametrize(
+    "values",
+    [
+        pa.chunked_array([[1, 0], [None, 1]]),
+        pa.chunked_array([[1.0, 0.0, None, 1.0]]),
+        pa.chunked_array([pa.array([True, False]), pa.array([None, True])]),
+        pa.chunked_array([pa.array([1, 0, None, 1], pa.uint8()).dictionary_encode()]),
+    ],
+    ids=["integer", "float", "boolean", "dictionary"],
+)
+def test_encoded_labels(values: pa.ChunkedArray) -> None:
+    encoded = BinaryTaskConfig().encode_labels(values, "click")
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded, np.array([1, 0, np.nan, 1], np.float32))
+
+
+@pytest.mark.parametrize("values", [pa.chunked_array([], pa.int64()), pa.chunked_array([pa.nulls(2)])])
+def test_a_column_without_labels_is_encoded(values: pa.ChunkedArray) -> None:
+    encoded = BinaryTaskConfig().encode_labels(values, "click")
+    assert encoded.shape == (len(values),)
+    assert np.isnan(encoded).all()
+
+
+@pytest.mark.parametrize(
+    ("values", "where", "found"),
+    [
+        ([[1, None], [2, 0, 3]], "column is_click, row 2", "2, and 1 more rows"),
+        ([[0.0, 0.5]], "column is_click, row 1", "0.5"),
+        ([[-1, 0]], "column is_click, row 0", "-1"),
+        ([[float("nan")]], "column is_click, row 0", "nan"),
+        ([["yes", "no"]], "column is_click", "type string"),
+    ],
+)
+def test_a_label_outside_its_range_is_refused(values: list[list[object]], where: str, found: str) -> None:
+    column = pa.chunked_array([pa.array(chunk, from_pandas=False) for chunk in values])
+    with pytest.raises(DataError) as caught:
+        BinaryTaskConfig().encode_labels(column, "is_click")
+    error = caught.value
+    assert (error.where, error.found) == (where, found)
+    assert error.allowed == "0, 1, false, true; NULL where not observed"
+    assert error.fix is not None
+
+
+@pytest.mark.parametrize("threshold", [0.0, 1.0, 1.5])
+def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
+    with pytest.raises(ValueError, match="threshold"):
+        BinaryTaskConfig(threshold=threshold)
+
+
+def test_metrics_have_the_primary_one_and_the_threshold() -> None:
+    task = BinaryTaskConfig(threshold=0.7).build("click", LabelStatistics(observed=0))
+    metrics = task.metrics(grouped=False)
+    values: dict[str, float] = {}
+    for metric in metrics.values():
+        metric.update(np.array([0.2, 0.6, 0.9]), np.array([0.0, 0.0, 1.0]))
+        values |= metric.compute()
+    assert values[task.primary_metric] == 1.0
+    assert values["accuracy"] == 1.0, "0.6 counts as negative at 0.7"
+    assert "gauc" not in values
+    assert "gauc" in {name for metric in task.metrics(grouped=True).values() for name in metric.compute()}

@@ -1,0 +1,115 @@
+"""Multiclass tasks: labels, loss, prediction, bias."""
+
+from __future__ import annotations
+
+import numpy as np
+import pyarrow as pa
+import pytest
+import torch
+import torch.nn.functional as F
+from sklearn.metrics import log_loss
+
+from mtl_ray.errors import DataError
+from mtl_ray.schema import LabelStatistics
+from mtl_ray.tasks import MulticlassTask, MulticlassTaskConfig
+
+
+def build(counts: tuple[int, ...] | None = (10, 30, 60)) -> MulticlassTask:
+    statistics = LabelStatistics(observed=sum(counts or ()), class_counts=counts)
+    return MulticlassTaskConfig(classes=(1, 2, 3)).build("rating", statistics)
+
+
+def test_loss_equals_the_closed_form_and_sklearn() -> None:
+    logits = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    label = torch.arange(20) % 3
+    loss = build().loss(logits, label.to(torch.float32))
+    probability = logits.exp() / logits.exp().sum(dim=1, keepdim=True)
+    torch.testing.assert_close(loss, -probability[torch.arange(20), label].log(), rtol=0, atol=1e-12)
+    expected = log_loss(label.numpy(), F.softmax(logits, dim=1).numpy())
+    assert float(loss.mean()) == pytest.approx(expected, abs=1e-12)
+
+
+def test_prediction_is_a_distribution() -> None:
+    logits = torch.tensor([[1.0, 2.0, 3.0]], dtype=torch.bfloat16)
+    predicted = build().predict(logits)
+    torch.testing.assert_close(predicted, F.softmax(logits.float(), dim=1))
+    assert predicted.dtype == torch.float32
+
+
+@pytest.mark.parametrize(
+    ("counts", "expected"),
+    [
+        ((10, 30, 60), [0.1, 0.3, 0.6]),
+        ((0, 30, 60), [0.5 / 90.5, 30 / 90.5, 60 / 90.5]),
+        ((0, 0, 0), [1 / 3] * 3),
+        (None, [1 / 3] * 3),
+    ],
+)
+def test_initial_bias_predicts_the_class_frequencies(counts: tuple[int, ...] | None, expected: list[float]) -> None:
+    task = build(counts)
+    torch.testing.assert_close(task.predict(task.initial_bias()[None]), torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(
+    ("classes", "values"),
+    [
+        ((5, 1, 3), pa.chunked_array([[1, 3], [None, 5]])),
+        ((5, 1, 3), pa.chunked_array([[1.0, 3.0, None, 5.0]])),
+        (("5", "1", "3"), pa.chunked_array([["1", "3"], [None, "5"]])),
+        (("5", "1", "3"), pa.chunked_array([pa.array(["1", "3", None, "5"], pa.large_string())])),
+        (("5", "1", "3"), pa.chunked_array([pa.array(["1", "3", None, "5"]).dictionary_encode()])),
+    ],
+)
+def test_encoded_labels_are_class_indices(classes: tuple[int | str, ...], values: pa.ChunkedArray) -> None:
+    encoded = MulticlassTaskConfig(classes=classes).encode_labels(values, "rating")
+    assert encoded.dtype == np.float32
+    np.testing.assert_array_equal(encoded, np.array([1, 2, np.nan, 0], np.float32))
+
+
+@pytest.mark.parametrize("classes", [(1, 2), ("a", "b")])
+def test_a_column_of_nulls_is_encoded(classes: tuple[int | str, ...]) -> None:
+    encoded = MulticlassTaskConfig(classes=classes).encode_labels(pa.chunked_array([pa.nulls(3)]), "rating")
+    assert np.isnan(encoded).tolist() == [True, True, True]
+
+
+@pytest.mark.parametrize(
+    ("classes", "values", "where", "found", "allowed"),
+    [
+        ((1, 2), [[1, None], [3, 0]], "column stars, row 2", "3, and 1 more rows", "one of 1, 2;"),
+        ((1, 2), [[1.5]], "column stars, row 0", "1.5", "one of 1, 2;"),
+        ((1, 2), [[float("nan")]], "column stars, row 0", "nan", "one of 1, 2;"),
+        (("a", "b"), [["a", "c"]], "column stars, row 1", "'c'", "one of 'a', 'b';"),
+        (("a", "b"), [[1, 2]], "column stars", "type int64", "one of 'a', 'b';"),
+        ((1, 2), [["1"]], "column stars", "type string", "one of 1, 2;"),
+    ],
+)
+def test_a_label_outside_its_classes_is_refused(
+    classes: tuple[int | str, ...], values: list[list[object]], where: str, found: str, allowed: str
+) -> None:
+    column = pa.chunked_array([pa.array(chunk, from_pandas=False) for chunk in values])
+    with pytest.raises(DataError) as caught:
+        MulticlassTaskConfig(classes=classes).encode_labels(column, "stars")
+    error = caught.value
+    assert (error.where, error.found) == (where, found)
+    assert str(error.allowed).startswith(allowed)
+
+
+@pytest.mark.parametrize(
+    ("classes", "message"),
+    [
+        ([1], "at least 2 items"),
+        ([1, 2, 1], "found more than once: 1"),
+        ([1, "2"], "all integers or all strings"),
+        ([1.5, 2], "valid integer"),
+    ],
+)
+def test_classes_that_cannot_be_used_are_refused(classes: list[object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        MulticlassTaskConfig.model_validate({"classes": classes})
+
+
+def test_metrics_have_the_primary_one() -> None:
+    task = build()
+    (metric,) = task.metrics(grouped=True).values()
+    metric.update(np.array([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]]), np.array([1.0, 1.0]))
+    assert metric.compute()[task.primary_metric] == 0.5
