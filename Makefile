@@ -13,12 +13,13 @@ install: .venv/installed
 	touch $@
 
 # The main job on simulated data: raw events -> feature tables -> Feast -> training set -> training -> evaluation.
+# The jobs print their results as JSON on stdout; what is for the eye goes to stderr, and is all that is shown here.
 demo: install
-	$(BIN)/python jobs/prepare.py --dataset ecommerce --out data/ecommerce
+	$(BIN)/python jobs/prepare.py --dataset ecommerce --out data/ecommerce > /dev/null
 	cd feature_repo && ../$(BIN)/feast apply
-	$(BIN)/python jobs/build_training_set.py --config $(CONFIG)
-	$(BIN)/python jobs/train.py --config $(CONFIG)
-	$(BIN)/python jobs/evaluate.py --run runs/latest
+	$(BIN)/python jobs/build_training_set.py --config $(CONFIG) > /dev/null
+	$(BIN)/python jobs/train.py --config $(CONFIG) > /dev/null
+	$(BIN)/python jobs/evaluate.py --run runs/latest > /dev/null
 
 test: install
 	$(BIN)/python -m pytest

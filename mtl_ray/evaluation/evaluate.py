@@ -41,7 +41,7 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
             allowed=snapshot.manifest.id,
         )
     rows = sum(count for _, count in snapshot.files(part))
-    say(f"predicting {rows:,} rows of {part} with {folder.name} on {config.training.workers} workers")
+    say(f"predicting {rows:,} rows of {part} with {folder.name}")
     predictions = predict_part(config, snapshot, part, folder, run.predictions(part))
     if config.evaluation.truth is not None:
         predictions = with_truth(predictions, config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))

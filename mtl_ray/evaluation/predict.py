@@ -56,7 +56,7 @@ def prediction_table(predictor: Predictor, table: pa.Table, carried: list[str]) 
 def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path, out: Path) -> pa.Table:
     """Predict every row of `part` once, write `<out>/*.parquet` and return them all, ordered by row_id.
 
-    At most `training.workers` processes predict at a time. Written aside and moved when complete.
+    Ray spreads the blocks over the cluster's CPUs or GPUs. Written aside and moved when complete.
     """
     training = config.training
     carried = ["row_id", *snapshot.manifest.join_keys, "event_timestamp"]
@@ -69,12 +69,11 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
         return prediction_table(_predictor(str(checkpoint), device), block, carried)
 
     with ray_session(training.workers * training.cpus_per_worker):
-        rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)], columns=columns)
-        predicted = rows.map_batches(
+        rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)])
+        predicted = rows.select_columns(columns).map_batches(
             predict,
             batch_size=config.evaluation.batch_size,
             batch_format="pyarrow",
-            compute=ray.data.TaskPoolStrategy(size=training.workers),
             num_cpus=training.cpus_per_worker,
             num_gpus=1 if training.use_gpu else None,
         )
