@@ -15,10 +15,9 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import torch
-from pydantic import ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
@@ -28,13 +27,13 @@ from mtl_ray.data.preprocessing import Preprocessing
 from mtl_ray.errors import CheckpointError
 from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
 
-FORMAT = 1
+FORMAT: Literal[1] = 1
 
 
 class ModelContext(Settings):
     """What a model needs beside its weights: how its inputs were encoded and its labels distributed."""
 
-    format: int = FORMAT
+    format: Literal[1] = FORMAT
     training_set: str
     """Id of the snapshot that the model was trained on."""
     batch_schema: BatchSchema
@@ -116,7 +115,8 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         context = ModelContext.model_validate_json((folder / "features.json").read_text())
         position = TrainingPosition.model_validate_json((folder / "position.json").read_text())
         weights = load_file(folder / "model.safetensors")
-    except (OSError, ValidationError, SafetensorError) as error:
+        tree = json.loads((folder / "config.json").read_text())
+    except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             "The checkpoint cannot be read.",
             where=str(folder),
@@ -124,7 +124,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             allowed=f"format {FORMAT}, written by this version",
             fix="train again, or use the version that wrote it",
         ) from error
-    config = parse_config(json.loads((folder / "config.json").read_text()), str(folder / "config.json"))
+    config = parse_config(tree, str(folder / "config.json"))
     return Checkpoint(folder, config, context, weights, position)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-import torch
 import torch.distributed as dist
 from torch import Tensor
 
@@ -43,7 +42,5 @@ def gather(value: T) -> list[T]:
     if world_size() == 1:
         return [value]
     values: list[T | None] = [None] * world_size()
-    if dist.get_backend() == "nccl":
-        torch.cuda.set_device(torch.cuda.current_device())
     dist.all_gather_object(values, value)
     return values  # type: ignore[return-value]

@@ -18,6 +18,10 @@ class MtlRayError(Exception):
     exit_status: ClassVar[int] = 1
 
 
+class DivergedError(MtlRayError):
+    """Training has reached a loss that is no number."""
+
+
 class UserError(MtlRayError):
     """A mistake that the user can mend.
 

@@ -116,7 +116,10 @@ def mark_latest(run: RunFolder) -> None:
     if link.is_symlink() or not link.exists():
         aside = link.with_name(".latest")
         aside.unlink(missing_ok=True)
-        aside.symlink_to(run.path.name)
+        try:
+            aside.symlink_to(run.path.name)
+        except OSError:  # the file system has none, and nothing needs this one
+            return
         aside.replace(link)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import types
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,6 +13,8 @@ from pydantic import BaseModel, ValidationError
 
 from mtl_ray.config.tree import Config
 from mtl_ray.errors import ConfigError, nearest
+
+logger = logging.getLogger(__name__)
 
 VARIANT_KEYS = ("name", "type")
 """Keys that choose a member of a union of configs."""
@@ -88,14 +91,23 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             raise ConfigError("An override reaches below a plain value.", where=dotted, found=f"{at} is {below!r}")
         node = below
     if leaf in VARIANT_KEYS and parents and leaf in node and node[leaf] != value:
-        # Another variant has other keys: the old one's would only be refused.
-        kept = {key: node[key] for key in _KEPT_ACROSS_VARIANTS if key in node}
-        node.clear()
-        node.update(kept)
+        _leave_variant(node, parents, leaf, value)
     node[leaf] = value
 
 
-_KEPT_ACROSS_VARIANTS = ("weight", "label", "observed_when", "encoder", "tower")
+def _leave_variant(node: dict[str, Any], parents: list[str], leaf: str, value: Any) -> None:
+    """Drop from `node` what the variant called `value` has no key for, and warn of it."""
+    annotation: Any = Config
+    for key in parents:
+        annotation, _ = _below(annotation, key)
+    chosen = [member for member in _members(annotation) if value in _tags(member)]
+    known = chosen[0].model_fields if chosen else {}
+    dropped = [key for key in node if key not in known and key != leaf]
+    if dropped:
+        where = ".".join(parents)
+        logger.warning("%s.%s=%s has no %s: left out", where, leaf, value, ", ".join(dropped))
+    for key in dropped:
+        del node[key]
 
 
 def _explain(problem: Any) -> tuple[str, str, dict[str, Any]]:

@@ -91,7 +91,7 @@ class Config(Settings):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.-]*$")]
     storage: str = "runs"
     """Folder that receives training sets and runs."""
-    seed: int = Field(default=0, ge=0)
+    seed: int = Field(default=0, ge=0, lt=2**63)
     features: FeaturesConfig
     training_set: TrainingSetConfig
     tasks: dict[str, TaskConfig]
@@ -111,7 +111,8 @@ class Config(Settings):
         known = {"validation/loss"} | {f"validation/{task}/loss" for task in self.tasks}
         for name, task in self.tasks.items():
             empty = task.build(name, LabelStatistics(observed=0)).metrics(self.evaluation.group_by is not None)
-            known |= {f"validation/{name}/{value}" for metric in empty.values() for value in metric.compute()}
+            values = {value for metric in empty.values() for value in metric.compute()}
+            known |= {f"validation/{name}/{value}" for value in values if value in GREATER_IS_BETTER}
         if metric not in known:
             closest = nearest(metric, known)
             raise ConfigError(

@@ -25,6 +25,9 @@ LOCATION_KEYS = frozenset({"uri", "dataSourceClassType"})
 """Where a source lies is no part of what it is: its content has a fingerprint of its own, so that a moved checkout
 finds its training set again."""
 
+COLUMN_MAPS = frozenset({"fieldMapping", "joinKeyMap"})
+"""Maps whose keys are names of columns, which may be called like anything above."""
+
 
 def canonical(value: Any) -> Any:
     """`value` (a protobuf message as JSON types) without volatile keys, on-demand code as its source text.
@@ -33,7 +36,11 @@ def canonical(value: Any) -> Any:
     same function pickled, whose bytes may differ between two `feast apply` of one text.
     """
     if isinstance(value, dict):
-        kept = {key: canonical(item) for key, item in value.items() if key not in VOLATILE_KEYS | LOCATION_KEYS}
+        kept = {
+            key: item if key in COLUMN_MAPS else canonical(item)
+            for key, item in value.items()
+            if key not in VOLATILE_KEYS | LOCATION_KEYS
+        }
         if kept.get("bodyText"):
             kept.pop("body", None)
         return kept

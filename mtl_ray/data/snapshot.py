@@ -26,7 +26,7 @@ from mtl_ray.data.shards import EncodableRows, check_column_names, write_shards
 from mtl_ray.data.snapshot_files import Snapshot, open_snapshot
 from mtl_ray.data.snapshot_id import snapshot_id
 from mtl_ray.data.source_files import SourceFingerprint, content_hash
-from mtl_ray.data.spine import EVENT_TIMESTAMP, read_spine, spine_files
+from mtl_ray.data.spine import EVENT_TIMESTAMP, key_values, read_spine, spine_files
 from mtl_ray.data.splits import PARTS, SplitConfig, assign
 from mtl_ray.data.staging import staged_folder, writable_folder
 from mtl_ray.errors import DataError
@@ -124,6 +124,9 @@ class _Inputs:
         extra = [name for name in named if name is not None]
         say(f"reading the spine {self.config.spine}")
         spine = read_spine(self.config.spine, list(self.spec.join_keys), columns, self.spec.context, extra)
+        if self.group_by is not None:
+            groups = key_values(spine[self.group_by], self.group_by, "group key (evaluation.group_by)")
+            spine = spine.set_column(spine.column_names.index(self.group_by), self.group_by, groups)
         check_column_names(self.carried)
         for feature in self.spec.features:
             kept = self.spec.join_keys if feature.source == "key" else self.spec.context
@@ -132,6 +135,14 @@ class _Inputs:
                     f"The name {feature.name!r} is a feature and a label or weight column of the spine.",
                     where=f"feature view {feature.view}" if feature.view else f"features.{feature.source}",
                     fix="rename one of them: a label must never be an input",
+                )
+        for name in self.spec.request_columns:
+            if name in columns:
+                raise DataError(
+                    f"An on-demand view reads {name!r}, which is a label column of the spine.",
+                    where=f"feature service {self.spec.service}",
+                    found=f"request columns {', '.join(self.spec.request_columns)}",
+                    fix="take the column out of the view's request source: a label must never be an input",
                 )
         return spine, encode_labels(spine, self.tasks)
 

@@ -71,13 +71,15 @@ def open_snapshot(path: str | Path, verify: bool = False) -> Snapshot:
 
 def _read_manifest(folder: Path) -> Manifest:
     file = folder / MANIFEST_FILE
-    if not file.is_file():
+    if not folder.is_dir():
         raise SnapshotError(
             "There is no training set here.",
             where=str(folder),
-            found="no such folder" if not folder.exists() else f"no {MANIFEST_FILE}",
+            found="no such folder" if not folder.exists() else "a file",
             fix="build it with jobs/build_training_set.py, or correct the path",
         )
+    if not file.is_file():
+        raise _damaged(file, "no such file")
     try:
         document = json.loads(file.read_bytes())
         version = document["format_version"]

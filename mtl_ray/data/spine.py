@@ -59,7 +59,7 @@ def read_spine(
     if table.num_rows == 0:
         raise DataError("The spine has no rows.", where="training_set.spine", found=str(path))
     for key in join_keys:
-        table = table.set_column(table.column_names.index(key), key, _join_key(table[key], key))
+        table = table.set_column(table.column_names.index(key), key, key_values(table[key], key, "join key"))
     position = table.column_names.index(EVENT_TIMESTAMP)
     table = table.set_column(position, EVENT_TIMESTAMP, _event_timestamp(table[EVENT_TIMESTAMP]))
     if ROW_ID in table.column_names:
@@ -103,21 +103,34 @@ def _concatenate(tables: list[pa.Table], files: list[Path]) -> pa.Table:
     return pa.concat_tables([table.replace_schema_metadata() for table in tables], promote_options="default")
 
 
-def _join_key(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+def key_values(values: pa.ChunkedArray, name: str, kind: str) -> pa.ChunkedArray:
+    """The key column `name` as int64 or string; `kind` says which key it is, such as `join key`.
+
+    Raises `DataError` where a value is null, the type is neither integer nor text, or an integer passes int64.
+    """
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    _refuse_nulls(values, f"join key {name!r}")
-    if pa.types.is_integer(values.type):
-        return values.cast(pa.int64())
+    _refuse_nulls(values, f"{kind} {name!r}")
     if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
         return values.cast(pa.string())
-    raise DataError(
-        f"The join key {name!r} is neither an integer nor text.",
-        where=f"spine column {name}",
-        found=f"type {values.type}",
-        allowed="an integer type or string",
-        fix="cast the column in the spine (a float loses ids above 2^53)",
-    )
+    if not pa.types.is_integer(values.type):
+        raise DataError(
+            f"The {kind} {name!r} is neither an integer nor text.",
+            where=f"spine column {name}",
+            found=f"type {values.type}",
+            allowed="an integer type or string",
+            fix="cast the column in the spine (a float loses ids above 2^53)",
+        )
+    try:
+        return values.cast(pa.int64())
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"The {kind} {name!r} does not fit into 64 bits with a sign.",
+            where=f"spine column {name}",
+            found=f"type {values.type}, largest value {pc.max(values).as_py()}",
+            allowed=f"at most {2**63 - 1}",
+            fix="reinterpret the ids as int64, or write them as text, in spine and feature tables alike",
+        ) from error
 
 
 def _event_timestamp(values: pa.ChunkedArray) -> pa.ChunkedArray:

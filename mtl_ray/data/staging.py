@@ -14,6 +14,8 @@ from mtl_ray.data.source_files import is_remote
 from mtl_ray.errors import StorageError
 
 _PREFIX = ".building-"
+_SEPARATOR = "@"
+"""Between host, process and name: no host's name contains it, so that none begins like another's with a number."""
 
 
 def writable_folder(path: str | Path) -> Path:
@@ -48,7 +50,7 @@ def staged_folder(final: Path) -> Iterator[Path]:
     still writing is left alone. If another process finishes `final` first, its result stays.
     """
     _remove_leftovers(final.parent)
-    aside = final.parent / f"{_PREFIX}{socket.gethostname()}-{os.getpid()}-{final.name}"
+    aside = final.parent / f"{_own_prefix()}{os.getpid()}{_SEPARATOR}{final.name}"
     try:
         aside.mkdir()
         yield aside
@@ -69,11 +71,15 @@ def staged_folder(final: Path) -> Iterator[Path]:
 
 
 def _remove_leftovers(folder: Path) -> None:
-    own = f"{_PREFIX}{socket.gethostname()}-"
-    for leftover in folder.glob(f"{own}*"):
-        number = leftover.name.removeprefix(own).split("-", 1)[0]
+    for leftover in folder.glob(f"{_own_prefix()}*"):
+        number = leftover.name.removeprefix(_own_prefix()).split(_SEPARATOR, 1)[0]
         if number.isdigit() and not _runs(int(number)):
             shutil.rmtree(leftover, ignore_errors=True)
+
+
+def _own_prefix() -> str:
+    """How the names of this host's unfinished folders begin."""
+    return f"{_PREFIX}{socket.gethostname()}{_SEPARATOR}"
 
 
 def _runs(process: int) -> bool:

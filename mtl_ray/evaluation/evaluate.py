@@ -6,15 +6,15 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtl_ray.checkpoint import load_checkpoint
+from mtl_ray.cluster import check_resources
 from mtl_ray.data.snapshot import open_snapshot
+from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import CheckpointError, ConfigError
 from mtl_ray.evaluation.predict import predict_part
 from mtl_ray.evaluation.results import EvaluationResult, write_result
 from mtl_ray.evaluation.summarise import summarise
-from mtl_ray.evaluation.truth import with_truth
+from mtl_ray.evaluation.truth import read_truth, with_truth
 from mtl_ray.run_folder import RunFolder
-
-PARTS = ("train", "validation", "test")
 
 
 def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> EvaluationResult:
@@ -23,16 +23,19 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
     Writes `evaluation/predictions/` and `evaluation/<part>.json` in the run folder.
 
     Raises:
+        ConfigError: no such part, or a machine without the GPU that the config asks for.
         CheckpointError: no such run or checkpoint, or a damaged one.
         SnapshotError: the training set is gone or damaged.
+        DataError: the table of true probabilities cannot be used.
     """
     if part not in PARTS:
         raise ConfigError("Unknown part of the training set.", where="--split", found=part, allowed=", ".join(PARTS))
     run = RunFolder.open(path)
     config = run.config()
+    check_resources(config.training.cpus_per_worker, 1 if config.training.use_gpu else 0)
     folder = run.checkpoint(which)
     checkpoint = load_checkpoint(folder)
-    snapshot = open_snapshot(Path(run.summary()["training_set"]))
+    snapshot = open_snapshot(Path(run.summary()["training_set"]), verify=True)
     if checkpoint.context.training_set != snapshot.manifest.id:
         raise CheckpointError(
             "The checkpoint was trained on another training set than the run names.",
@@ -40,11 +43,14 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
             found=checkpoint.context.training_set,
             allowed=snapshot.manifest.id,
         )
+    truth = None
+    if config.evaluation.truth is not None:
+        truth = read_truth(config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))
     rows = sum(count for _, count in snapshot.files(part))
     say(f"predicting {rows:,} rows of {part} with {folder.name}")
     predictions = predict_part(config, snapshot, part, folder, run.predictions(part))
-    if config.evaluation.truth is not None:
-        predictions = with_truth(predictions, config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))
+    if truth is not None:
+        predictions = with_truth(predictions, truth)
     say(f"computing metrics with {config.evaluation.replicates} bootstrap resamples")
     results = summarise(
         predictions,
@@ -54,7 +60,7 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
         replicates=config.evaluation.replicates,
         confidence=config.evaluation.confidence,
         seed=config.seed,
-        run=run.path.name,
+        run=run.path.resolve().name,  # of the run itself where `latest` was asked for
         checkpoint=folder.name,
         split=part,
         training_set=snapshot.manifest.id,

@@ -18,6 +18,7 @@ from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot
 from mtl_ray.data.stream import batch_columns
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.errors import MtlRayError
 from mtl_ray.predictor import Predictor
 
 
@@ -56,7 +57,8 @@ def prediction_table(predictor: Predictor, table: pa.Table, carried: list[str]) 
 def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path, out: Path) -> pa.Table:
     """Predict every row of `part` once, write `<out>/*.parquet` and return them all, ordered by row_id.
 
-    Ray spreads the blocks over the cluster's CPUs or GPUs. Written aside and moved when complete.
+    Ray spreads the blocks over the cluster's CPUs or GPUs. Written aside and moved when complete. Raises
+    `MtlRayError` where a row is absent or there twice.
     """
     training = config.training
     carried = ["row_id", *snapshot.manifest.join_keys, "event_timestamp"]
@@ -68,7 +70,7 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
     def predict(block: pa.Table) -> pa.Table:
         return prediction_table(_predictor(str(checkpoint), device), block, carried)
 
-    with ray_session(training.workers * training.cpus_per_worker):
+    with ray_session(training.cpus_per_worker):
         rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)])
         predicted = rows.select_columns(columns).map_batches(
             predict,
@@ -79,6 +81,7 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
         )
         table = pa.concat_tables(list(predicted.iter_batches(batch_size=None, batch_format="pyarrow")))
     table = table.sort_by("row_id")
+    check_complete(table, part, snapshot.manifest.rows[part])
     aside = out.with_name(out.name + ".part")
     shutil.rmtree(aside, ignore_errors=True)
     aside.mkdir(parents=True)
@@ -86,3 +89,14 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
     shutil.rmtree(out, ignore_errors=True)
     aside.rename(out)
     return table
+
+
+def check_complete(predictions: pa.Table, part: str, rows: int) -> None:
+    """Raise `MtlRayError` unless `predictions`, sorted by row_id, has `rows` rows and each row_id once."""
+    row_ids = predictions["row_id"].to_numpy()
+    repeated = int((np.diff(row_ids) == 0).sum())
+    if row_ids.size != rows or repeated:
+        raise MtlRayError(
+            f"The predictions of {part} are not exact: {row_ids.size} rows for {rows}, {repeated} of them repeated. "
+            "This is a fault of mtl-ray or of Ray: evaluate again, and report it if it comes back."
+        )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, replace
@@ -157,10 +156,6 @@ class Metric(ABC):
             return {name: np.array([values[name] for values in replicates]) for name in self.compute()}
 
         return resample
-
-    def copy(self) -> Self:
-        """An independent copy of the state."""
-        return copy.deepcopy(self)
 
     @abstractmethod
     def _update(self, rows: Rows) -> None: ...

@@ -18,9 +18,6 @@ class MetricSet(Metric):
         if twice:
             raise ValueError(f"more than one metric of the set gives {', '.join(twice)}")
 
-    def __getitem__(self, name: str) -> Metric:
-        return self._metrics[name]
-
     def settings(self) -> tuple[Any, ...]:
         return tuple((name, type(metric).__name__, metric.settings()) for name, metric in self._metrics.items())
 

@@ -42,7 +42,7 @@ def advice(
             )
         )
     else:
-        found.extend(_about_tasks(evaluation.tasks))
+        found.extend(_about_tasks(evaluation.tasks, epochs_planned))
     found.extend(_about_training(history, epochs_planned))
     found.append(
         Advice("", "Look at the curves in detail, or beside those of other runs.", f"tensorboard --logdir {run_path}")
@@ -50,7 +50,7 @@ def advice(
     return tuple(found)
 
 
-def _about_tasks(tasks: Iterable[TaskResult]) -> Iterable[Advice]:
+def _about_tasks(tasks: Iterable[TaskResult], epochs_planned: int | None) -> Iterable[Advice]:
     for task in tasks:
         if task.rows == 0:
             yield Advice(
@@ -58,12 +58,12 @@ def _about_tasks(tasks: Iterable[TaskResult]) -> Iterable[Advice]:
                 "Check the label column and observed_when, or evaluate a later time range.",
             )
             continue
-        yield from _about_quality(task)
+        yield from _about_quality(task, epochs_planned)
         yield from _about_calibration(task)
         yield from _about_rows(task)
 
 
-def _about_quality(task: TaskResult) -> Iterable[Advice]:
+def _about_quality(task: TaskResult, epochs_planned: int | None) -> Iterable[Advice]:
     if judge_task(task.type, task.metrics) in ("worse", "level"):
         yield Advice(
             f"{task.task} is no better than predicting the mean.",
@@ -75,7 +75,7 @@ def _about_quality(task: TaskResult) -> Iterable[Advice]:
         yield Advice(
             f"{task.task} reaches {percent(share)} of what is attainable.",
             "There is something left to learn: train longer, or with a larger model.",
-            "training.epochs=6",
+            None if epochs_planned is None else f"training.epochs={2 * epochs_planned}",
         )
 
 

@@ -64,7 +64,3 @@ class BinaryTask(Task):
 
     def metrics(self, grouped: bool) -> dict[str, Metric]:
         return binary_metrics(threshold=self.config.threshold, grouped=grouped)
-
-    @property
-    def primary_metric(self) -> str:
-        return "roc_auc"

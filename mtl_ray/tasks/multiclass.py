@@ -33,6 +33,9 @@ class MulticlassTaskConfig(TaskSettings):
         if len({type(value) for value in classes}) > 1:
             raise ValueError(f"classes must be all integers or all strings, found {list(classes)}")
         repeated = sorted({str(value) for value in classes if classes.count(value) > 1})
+        large = [value for value in classes if isinstance(value, int) and abs(value) >= 2**63]
+        if large:
+            raise ValueError(f"integer classes must fit into 64 bits, found {large[0]}")
         if repeated:
             raise ValueError(f"classes must differ from each other, found more than once: {', '.join(repeated)}")
         return classes
@@ -45,8 +48,7 @@ class MulticlassTaskConfig(TaskSettings):
         if isinstance(self.classes[0], str):
             index = _index_of_text(values, self.classes, column, allowed)
         else:
-            numeric, _ = numbers(values, column, allowed)
-            index = _index_of_numbers(numeric, self.classes)
+            index = _index_of_numbers(values, self.classes, column, allowed)
         fix = "correct the spine, or add the value to the task's classes"
         refuse_first(~missing & (index < 0), values, column, allowed, fix)
         return np.where(missing, np.nan, index).astype(np.float32)
@@ -82,10 +84,6 @@ class MulticlassTask(Task):
     def metrics(self, grouped: bool) -> dict[str, Metric]:  # noqa: ARG002 - no metric of this type is grouped
         return multiclass_metrics(num_classes=self.num_outputs)
 
-    @property
-    def primary_metric(self) -> str:
-        return "accuracy"
-
 
 def _index_of_text(values: pa.ChunkedArray, classes: Sequence[int | str], column: str, allowed: str) -> np.ndarray:
     """Class index int64 `[rows]`, -1 where the value is no class or NULL."""
@@ -102,9 +100,15 @@ def _index_of_text(values: pa.ChunkedArray, classes: Sequence[int | str], column
     return found
 
 
-def _index_of_numbers(numeric: np.ndarray, classes: Sequence[int | str]) -> np.ndarray:
-    """Class index int64 `[rows]`, -1 where the value is no class, NaN included."""
-    known = np.array(classes, dtype=np.float64)
+def _index_of_numbers(values: pa.ChunkedArray, classes: Sequence[int | str], column: str, allowed: str) -> np.ndarray:
+    """Class index int64 `[rows]`, -1 where the value is no class, NaN or NULL."""
+    numeric: np.ndarray
+    numeric, _ = numbers(values, column, allowed)
+    whole = pa.types.is_integer(values.type) and values.type != pa.uint64()
+    if whole:
+        # A float64 cannot tell integers above 2^53 from their neighbours.
+        numeric = pc.fill_null(values.cast(pa.int64()), 0).to_numpy()
+    known = np.array(classes, dtype=np.int64 if whole else np.float64)
     order = np.argsort(known)
     position = np.searchsorted(known[order], numeric).clip(max=len(known) - 1)
     nearest: np.ndarray = order[position]

@@ -82,7 +82,3 @@ class RegressionTask(Task):
 
     def metrics(self, grouped: bool) -> dict[str, Metric]:  # noqa: ARG002 - no metric of this type is grouped
         return regression_metrics(log1p=self.config.transform == "log1p")
-
-    @property
-    def primary_metric(self) -> str:
-        return "rmse"

@@ -72,11 +72,6 @@ class Task(ABC):
     def metrics(self, grouped: bool) -> dict[str, Metric]:
         """New, empty streaming metrics for validation; `grouped`: groups will be given to `update`."""
 
-    @property
-    @abstractmethod
-    def primary_metric(self) -> str:
-        """Name of the metric value that early stopping follows when the config names only the task."""
-
 
 def at_least_float32(logits: Tensor) -> Tensor:
     """`logits` in float32 if they have fewer bits: a loss in bfloat16 has two to three digits."""

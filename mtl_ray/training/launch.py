@@ -13,14 +13,15 @@ from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
-from mtl_ray.cluster import ray_session
+from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.staging import writable_folder
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
-from mtl_ray.errors import MtlRayError
+from mtl_ray.errors import DataError, DivergedError, MtlRayError
 from mtl_ray.run_folder import RunFolder, mark_latest, write_json
+from mtl_ray.tasks import BinaryTaskConfig
 from mtl_ray.tracking import MetricsLog
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.worker import SCORE, STREAM, WorkerSetup, train_worker
@@ -49,23 +50,28 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
         MtlRayError: training failed; the message names the run folder, whose last checkpoint is whole.
     """
     writable_folder(config.storage)
+    workers = config.training.workers
+    check_resources(workers * config.training.cpus_per_worker, workers if config.training.use_gpu else 0)
     snapshot = build_training_set(
         config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
     )
     if snapshot.found:
         say("verifying its checksums")
         open_snapshot(snapshot.path, verify=True)
+    _check_metric_is_defined(config, snapshot)
     plan = plan_batches(config, snapshot)
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     say(f"run folder {run.path}")
-    workers = config.training.workers
     say(
         f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
-        f"{plan.global_batch_size:,} rows an epoch, {config.training.epochs} epochs at most"
+        f"{plan.global_batch_size:,} rows an epoch, up to {config.training.epochs} epochs"
     )
     with ray_session(workers * config.training.cpus_per_worker):
+        say("Ray is up, workers are starting")
         result = _fit(config, snapshot, plan, run, show)
-    position = TrainingPosition.model_validate(result.return_value)
+    if "diverged" in result.return_value:
+        raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.path}")
+    position = TrainingPosition.model_validate(result.return_value["position"])
     ranked = sorted(result.best_checkpoints, key=lambda entry: entry[1][SCORE])
     summary = {
         "epochs": position.epoch - 1,
@@ -74,12 +80,34 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
         "best": position.best,
         "best_epoch": position.best_epoch,
         "stopped_early": position.epoch <= config.training.epochs,
-        "training_set": str(snapshot.path),
+        "seconds": result.return_value["seconds"],
+        "parameters": result.return_value["parameters"],
+        "training_set": str(snapshot.path.absolute()),
         "checkpoints": {"best": Path(ranked[-1][0].path).name, "last": Path(result.checkpoint.path).name},
     }
     write_json(run.path / "summary.json", summary)
     mark_latest(run)
     return TrainingOutcome(run, summary)
+
+
+def _check_metric_is_defined(config: Config, snapshot: Snapshot) -> None:
+    """Raise DataError where the validation part cannot give the early-stopping metric any value."""
+    metric = config.training.early_stopping.metric
+    parts = metric.split("/")
+    if len(parts) != 3:
+        return
+    _, task, name = parts
+    rate = snapshot.manifest.label_rates["validation"][task]
+    one_class = isinstance(config.tasks[task], BinaryTaskConfig) and rate.mean in (0.0, 1.0)
+    if rate.observed and not (one_class and name in ("roc_auc", "gauc", "pr_auc", "normalized_entropy")):
+        return
+    raise DataError(
+        "The early-stopping metric is not defined on the validation part.",
+        where=f"training.early_stopping.metric: {metric}",
+        found=f"{rate.observed} labels of {task}" + (", all of one class" if rate.observed else ""),
+        allowed="labels, of both classes for a ranking metric",
+        fix="another metric, or a larger validation part (training_set.split.validation)",
+    )
 
 
 def plan_batches(config: Config, snapshot: Snapshot) -> BatchPlan:
@@ -136,7 +164,10 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
     log = MetricsLog(run.path)
 
     def receive(record: Record) -> None:
-        (log.log_epoch if record["kind"] == "epoch" else log.log_step)(record)
+        if record["kind"] == "epoch":
+            log.log_epoch(record)
+        elif record["kind"] == "step":
+            log.log_step(record)
         show(record)
 
     try:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -12,6 +13,7 @@ from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_ray import distributed
 from mtl_ray.batch import Batch
+from mtl_ray.errors import DivergedError
 from mtl_ray.tasks import Task
 from mtl_ray.training.loss import normalise, task_losses
 from mtl_ray.weighting import Weighting
@@ -20,8 +22,9 @@ from mtl_ray.weighting import Weighting
 class LossTotals:
     """Loss sums and weights per task since the last reset; exact over any number of batches and ranks."""
 
-    def __init__(self, tasks: int, device: torch.device) -> None:
-        self._totals = torch.zeros(2, tasks, dtype=torch.float64, device=device)
+    def __init__(self, tasks: Collection[str], device: torch.device) -> None:
+        self._tasks = tuple(tasks)
+        self._totals = torch.zeros(2, len(tasks), dtype=torch.float64, device=device)
 
     def add(self, sums: Tensor, weights: Tensor) -> None:
         """Add one batch of this rank: sums and weights `[T]`."""
@@ -32,10 +35,22 @@ class LossTotals:
         self._totals += other._totals
         other.reset()
 
-    def means(self) -> list[float]:
-        """Mean loss per task over all ranks; NaN where nothing was observed. Collective."""
+    def means(self) -> dict[str, float]:
+        """Mean loss per task over all ranks; NaN where nothing was observed. Collective.
+
+        Raises DivergedError, on all ranks alike, where the loss of observed rows is not finite.
+        """
         totals = distributed.start_sum(self._totals.clone())()
-        return [float(total / weight) if weight > 0 else float("nan") for total, weight in totals.T]
+        means = {}
+        for task, total, weight in zip(self._tasks, *totals.tolist(), strict=True):
+            means[task] = total / weight if weight > 0 else math.nan
+            if weight > 0 and not math.isfinite(means[task]):
+                raise DivergedError(
+                    f"Training diverged: the loss of {task} is {means[task]}.\n"
+                    "  fix:     a smaller training.optimizer.learning_rate, a smaller training.clip_norm, "
+                    "or training.precision=fp32"
+                )
+        return means
 
     def reset(self) -> None:
         """Forget everything."""
@@ -69,7 +84,7 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.precision = precision
         self.device = device
-        self.totals = LossTotals(len(tasks), device)
+        self.totals = LossTotals(tasks, device)
 
     def __call__(self, batch: Batch) -> None:
         """Take one step. Collective: every rank calls it with its share of the same global batch."""

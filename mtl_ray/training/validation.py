@@ -37,7 +37,7 @@ def validate(
         batches: this rank's batches, each with the group of every row `[B]` or None.
     """
     grouped = False
-    totals = LossTotals(len(tasks), device)
+    totals = LossTotals(tasks, device)
     metrics: dict[str, dict[str, Metric]] = {}
     model.eval()
     for batch, groups in batches:
@@ -53,11 +53,13 @@ def validate(
         for index, (name, task) in enumerate(tasks.items()):
             rows = observed[:, index]
             prediction = task.predict(logits[name]).float().cpu().numpy()[rows]
+            if not np.isfinite(prediction).all():
+                continue  # the loss is not finite either, which all ranks will find together in `means`
             group = None if groups is None else groups[rows]
             for metric in metrics[name].values():
                 metric.update(prediction, labels[rows, index], group=group)
     model.train()
-    values = {f"{name}/loss": loss for name, loss in zip(tasks, totals.means(), strict=True)}
+    values = {f"{name}/loss": loss for name, loss in totals.means().items()}
     values.update(_merged(metrics))
     return values
 

@@ -22,7 +22,6 @@ class TrainingView:
         self._console = console
         self._bar: TaskID | None = None
         self._last_line = -math.inf
-        self._steps_before = 0
         self._progress = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=24),
@@ -44,10 +43,24 @@ class TrainingView:
         self._progress.stop()
 
     def show(self, record: Record) -> None:
-        """Show a step or an epoch record."""
-        if record["kind"] == "epoch":
+        """Show a record of the workers."""
+        if record["kind"] == "start":
+            self._start(record)
+        elif record["kind"] == "epoch":
             self._end_epoch(record)
-            return
+        else:
+            self._step(record)
+
+    def _start(self, record: Record) -> None:
+        workers = f"{record['workers']} worker{'s are' if record['workers'] > 1 else ' is'} ready on {record['device']}"
+        again = f", going on after step {record['step']:,}" if record["step"] else ""
+        self._console.print(
+            f"· {workers}, {record['parameters']:,} parameters{again}; waiting for the first rows",
+            highlight=False,
+            soft_wrap=True,
+        )
+
+    def _step(self, record: Record) -> None:
         figures = f"{record['samples_per_second']:>9,.0f} samples/s  {_losses(record, 'train')}"
         description = f"epoch {record['epoch']}"
         done = record["epoch_step"]
@@ -69,7 +82,7 @@ class TrainingView:
             if key.startswith("validation/") and key.endswith(("/roc_auc", "/rmse", "/accuracy")) and value == value
             if key.endswith("/roc_auc") or f"{key.rsplit('/', 1)[0]}/roc_auc" not in record
         )
-        mark = "best so far" if record["best"] else "no better"
+        mark = "best so far" if record["best"] else "not the best"
         self._console.print(
             f"epoch {record['epoch']}  {record['seconds']:.0f} s  validation loss {record['validation/loss']:.4f} "
             f"({mark})  {scores}",

@@ -23,6 +23,7 @@ from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import LossTotals, TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
@@ -56,17 +57,27 @@ def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
         parameters: the `WorkerSetup` under "setup" (Ray Train hands over a dict).
 
     Returns:
-        The final `TrainingPosition` as a dict.
+        `position` (the final `TrainingPosition`), `parameters` (of the model) and `seconds` (since the worker began),
+        or else `diverged`, the message of a DivergedError.
     """
     trainer = Trainer(parameters["setup"])
-    trainer.run()
-    return trainer.state.position.model_dump()
+    try:
+        trainer.run()
+    except DivergedError as error:
+        # Returned, not raised: Ray would start the workers again, and they would diverge again.
+        return {"diverged": str(error)}
+    return {
+        "position": trainer.state.position.model_dump(),
+        "parameters": trainer.parameters,
+        "seconds": round(time.monotonic() - trainer.started, 1),
+    }
 
 
 class Trainer:
     """The loop of one rank."""
 
     def __init__(self, setup: WorkerSetup) -> None:
+        self.started = time.monotonic()
         self.setup = setup
         self.config = config = setup.config
         self.device = ray.train.torch.get_device()
@@ -78,8 +89,6 @@ class Trainer:
         model.to(self.device)
         self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
         self._restore()
-        # Dropout differs between ranks, and again after a restart; the weights above did not.
-        torch.manual_seed(hash((config.seed, distributed.rank(), self.state.position.step)) % 2**63)
         wrapped: nn.Module = model
         if distributed.world_size() > 1:
             wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -95,19 +104,34 @@ class Trainer:
             config.training.precision,
             self.device,
         )
-        self.epoch_totals = LossTotals(len(tasks), self.device)
+        self.epoch_totals = LossTotals(tasks, self.device)
+        self.share = setup.plan.global_batch_size // distributed.world_size()
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
-        self.started = time.monotonic()
 
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
         training = self.config.training
+        self._post(
+            {
+                "kind": "start",
+                "epoch": self.state.position.epoch,
+                "step": self.state.position.step,
+                "workers": distributed.world_size(),
+                "device": str(self.device),
+                "parameters": self.parameters,
+            }
+        )
         stream = self._stream()
         while self.state.position.epoch <= training.epochs and not self._stopped():
             self._train_epoch(stream)
             self._end_epoch(stream)
         stream.close()
+
+    @property
+    def parameters(self) -> int:
+        """Number of parameters of the model."""
+        return sum(parameter.numel() for parameter in self.model.parameters())
 
     def _restore(self) -> None:
         reported = ray.train.get_checkpoint()
@@ -137,7 +161,11 @@ class Trainer:
         clock = Clock()
         for done in range(position.batch + 1, batches + 1):
             batch, _ = next(stream)
+            if len(batch) != self.share:
+                raise MtlRayError(f"rank {distributed.rank()} received {len(batch)} rows of a batch, not {self.share}")
             clock.start()
+            # Dropout draws anew on every rank and in every step, and the same again after a restart.
+            torch.manual_seed(hash((self.config.seed, distributed.rank(), self.state.position.step)) % 2**63)
             self.step(batch)
             clock.rows += len(batch) * distributed.world_size()
             step = self.state.advance(batch=done)
@@ -149,7 +177,7 @@ class Trainer:
 
     def _log_step(self, clock: Clock, step: int) -> None:
         """Post losses and speed since the last such record. Collective."""
-        losses = dict(zip(self.tasks, self.step.totals.means(), strict=True))
+        losses = self.step.totals.means()
         self.epoch_totals.absorb(self.step.totals)
         position = self.state.position
         self._post(
@@ -171,7 +199,7 @@ class Trainer:
     def _end_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
         training = self.config.training
         position = self.state.position
-        losses = dict(zip(self.tasks, self.epoch_totals.means(), strict=True))
+        losses = self.epoch_totals.means()
         self.epoch_totals.reset()
         shares = self.setup.plan.validation_segment(position.epoch).batches
         values = validate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,10 +18,12 @@ from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.config import Config, parse_config
 from mtl_ray.data.snapshot import build_training_set, open_snapshot
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.errors import CheckpointError, DataError, DivergedError, SnapshotError
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.predictor import Predictor, build_tasks
 from mtl_ray.report import write_report
+from mtl_ray.run_folder import RunFolder
 from mtl_ray.tracking import read_metrics
 from mtl_ray.training.launch import TrainingOutcome, train
 
@@ -61,6 +64,7 @@ def test_two_workers_equal_one(shop: Any, trained: TrainingOutcome) -> None:
 
 def test_same_seed_same_model_bit_for_bit(shop: Any) -> None:
     config = configured(shop, epochs=1)
+    config = config.model_copy(update={"model": config.model.model_copy(update={"dropout": 0.2})})
     first, second = weights(fit(config)), weights(fit(config))
     for name, tensor in first.items():
         assert torch.equal(tensor, second[name]), name
@@ -154,3 +158,64 @@ def test_training_moved_every_weight_that_the_rows_can_reach(trained: TrainingOu
     model = checkpoint.config.model.build(checkpoint.context.batch_schema, build_tasks(checkpoint)).double()
     for name, tensor in model.state_dict().items():
         assert not torch.equal(tensor, checkpoint.weights[name]), name
+
+
+def test_a_damaged_checkpoint_is_named_before_ray_predicts(trained: TrainingOutcome, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(trained.run.path, copied, ignore=shutil.ignore_patterns("evaluation"))
+    file = RunFolder(copied).checkpoint("best") / "model.safetensors"
+    content = bytearray(file.read_bytes())
+    content[-1] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(CheckpointError, match="damaged") as caught:
+        evaluate(copied, "test", "best", lambda _: None)
+    assert str(file) in str(caught.value)
+    assert not (copied / "evaluation" / "test.json").exists()
+
+
+def test_a_damaged_test_shard_is_named_before_ray_predicts(trained: TrainingOutcome, tmp_path: Path) -> None:
+    copied = tmp_path / "run"
+    shutil.copytree(trained.run.path, copied, ignore=shutil.ignore_patterns("evaluation"))
+    shutil.copytree(trained.summary["training_set"], tmp_path / "set")
+    summary = {**trained.summary, "training_set": str(tmp_path / "set")}
+    (copied / "summary.json").write_text(json.dumps(summary))
+    file = next((tmp_path / "set" / "test").iterdir())
+    content = bytearray(file.read_bytes())
+    content[len(content) // 2] ^= 1
+    file.write_bytes(bytes(content))
+    with pytest.raises(SnapshotError, match="damaged") as caught:
+        evaluate(copied, "test", "best", lambda _: None)
+    assert str(file) in str(caught.value)
+
+
+def test_training_stops_early_and_keeps_the_best(shop: Any) -> None:
+    stopping = {"metric": "validation/click/roc_auc", "patience": 1, "min_delta": 1.0}
+    outcome = fit(configured(shop, epochs=5, workers=1, early_stopping=stopping))
+    assert outcome.summary["epochs"] == 2
+    assert outcome.summary["best_epoch"] == 1
+    assert outcome.summary["stopped_early"]
+    best, last = (load_checkpoint(outcome.run.checkpoint(which)) for which in ("best", "last"))
+    assert (best.position.epoch, last.position.epoch) == (2, 3)
+    assert outcome.summary["best"] == best.position.best
+
+
+def test_a_diverged_training_says_so_and_is_not_repeated(shop: Any) -> None:
+    starts = []
+
+    def count(record: dict[str, Any]) -> None:
+        starts.extend([record] if record["kind"] == "start" else [])
+
+    config = configured(shop, optimizer={"learning_rate": 1e30}, clip_norm=None, log_every=1, max_failures=1)
+    with pytest.raises(DivergedError, match="Training diverged: the loss of") as caught:
+        train(config, lambda _: None, count)
+    assert "learning_rate" in str(caught.value)
+    assert len(starts) == 1
+
+
+def test_an_undefined_early_stopping_metric_is_refused(shop: Any) -> None:
+    rare = {"type": "binary", "label": "click", "observed_when": "click"}
+    training = {**shop.config["training"], "early_stopping": {"metric": "validation/rare/roc_auc"}}
+    config = parse_config({**shop.config, "tasks": {**shop.config["tasks"], "rare": rare}, "training": training})
+    with pytest.raises(DataError, match="not defined on the validation part") as caught:
+        fit(config)
+    assert "all of one class" in str(caught.value)

@@ -19,7 +19,7 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(shop: Any) -> None:
     training = {**shop.config["training"], "checkpoint_every": 8, "log_every": 1, "max_failures": 1}
-    config = parse_config({**shop.config, "training": training})
+    config = parse_config({**shop.config, "training": training, "model": {**shop.config["model"], "dropout": 0.1}})
     undisturbed = train(config, lambda _: None, lambda _: None)
     killed: list[int] = []
 

@@ -31,7 +31,7 @@ BIG = 2**53
 class Row:
     """A row of a source; times in microseconds after START."""
 
-    keys: tuple[int, ...]
+    keys: tuple[int | None, ...]
     event: int
     created: int
     value: int | None
@@ -215,6 +215,16 @@ def test_a_day_is_24_hours_over_a_clock_change(shop: Shop) -> None:
 def test_the_future_is_not_seen(shop: Shop) -> None:
     result = shop.check({"item_view": [Row((1,), 6, 0, 1), Row((1,), 7, 0, 2)]}, [Example(1, 1, 5), Example(1, 1, 6)])
     assert result["item_value"].to_pylist() == [None, 1]
+
+
+def test_null_keys_of_a_source_match_nothing_and_disturb_nobody(shop: Shop) -> None:
+    users = [Row((None,), 0, 0, 1), Row((1,), 0, 0, 2), Row((None,), 3, 0, 3)]
+    pairs = [Row((1, None), 4, 0, 4), Row((None, 1), 4, 0, 5), Row((None, None), 4, 0, 6), Row((1, 1), 2, 0, 7)]
+    result = shop.check(
+        {"user_view": users, "pair_view": pairs}, [Example(1, 1, 5), Example(0, 0, 5), Example(9, 1, 5)]
+    )
+    assert result["user_value"].to_pylist() == [2, None, None]
+    assert result["pair_value"].to_pylist() == [7, None, None]
 
 
 def test_slates_and_repeated_rows_are_all_kept(shop: Shop) -> None:

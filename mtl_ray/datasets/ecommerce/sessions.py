@@ -105,6 +105,7 @@ def _choose_items(
         score += 0.5 * taste[part][:, items.category]
         score += rng.gumbel(size=score.shape)
         score[items.launch > sessions.begin[part, None]] = -np.inf
-        chosen[part] = np.argpartition(-score, places - 1, axis=1)[:, :places]
+        # argpartition promises a set, not an order; sorted, the shop is the same on every processor.
+        chosen[part] = np.sort(np.argpartition(-score, places - 1, axis=1)[:, :places], axis=1)
     chosen = rng.permuted(chosen, axis=1)
     return chosen.reshape(len(sessions.user), MAX_PAGES, PAGE_SIZE)

@@ -14,6 +14,7 @@ from mtl_ray.datasets.ecommerce.funnel import NEVER
 from mtl_ray.datasets.ecommerce.sessions import DEVICES
 from mtl_ray.datasets.ecommerce.simulation import Shop
 from mtl_ray.datasets.tables import named, nullable, timestamps
+from mtl_ray.metrics import RankingMetrics
 
 BINARY_TASKS = ("click", "cart", "purchase")
 
@@ -90,14 +91,11 @@ def _observed(values: NDArray[np.float64]) -> dict[str, Any]:
 
 
 def _roc_auc(label: NDArray[np.bool_], score: NDArray[np.float64]) -> float | None:
-    """Mann-Whitney: the share of (positive, negative) pairs that the score puts in order, ties counted half."""
-    positives = int(label.sum())
-    if positives in (0, label.size):
-        return None
-    _, tied, count = np.unique(score, return_inverse=True, return_counts=True)
-    rank = (count.cumsum() - (count - 1) / 2)[tied]
-    above = rank[label].sum() - positives * (positives + 1) / 2
-    return float(above / (positives * (label.size - positives)))
+    """None unless both classes occur."""
+    ranking = RankingMetrics()
+    ranking.update(score, label)
+    value = ranking.compute()["roc_auc"]
+    return value if np.isfinite(value) else None
 
 
 def _iso(microseconds: int) -> str:

@@ -46,12 +46,17 @@ def test_a_resolved_config_reads_back_the_same(file: Path) -> None:
     assert parse_config(yaml.safe_load(yaml.safe_dump(config.model_dump(mode="json")))) == config
 
 
-def test_another_variant_replaces_the_node(tmp_path: Path) -> None:
+def test_another_variant_keeps_what_it_knows_and_warns_of_the_rest(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump({**SMALL, "model": {"name": "mmoe", "num_experts": 4, "tower": [16]}}))
+    model = {"name": "mmoe", "num_experts": 4, "tower": [16], "dropout": 0.25}
+    path.write_text(yaml.safe_dump({**SMALL, "model": model}))
     config = load_config(path, ["model.name=shared_bottom"])
     assert config.model.name == "shared_bottom"
     assert config.model.tower == (16,)
+    assert config.model.dropout == 0.25
+    assert "model.name=shared_bottom has no num_experts: left out" in caplog.text
 
 
 def test_unknown_key(file: Path) -> None:
@@ -113,6 +118,11 @@ def test_unknown_metric(file: Path) -> None:
     message = refused(file, "training.early_stopping.metric=validation/click/auc")
     assert "training.early_stopping.metric" in message
     assert "validation/click/roc_auc" in message
+
+
+def test_metric_that_is_best_in_the_middle(file: Path) -> None:
+    message = refused(file, "training.early_stopping.metric=validation/click/predicted_over_observed")
+    assert "Unknown metric for early stopping" in message
 
 
 @pytest.mark.parametrize(

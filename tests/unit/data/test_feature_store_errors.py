@@ -14,6 +14,7 @@ import pytest
 
 from mtl_ray.data import feature_store
 from mtl_ray.data.feature_store import FeatureRepo, FeaturesConfig
+from mtl_ray.data.registry_hash import canonical
 from mtl_ray.data.service_spec import ServiceSpec
 from mtl_ray.errors import DataError, FeatureStoreError
 from tests.tiny_shop import SETTINGS, TIMESTAMP, apply_repo, at, definitions, write_sources
@@ -258,3 +259,12 @@ def test_registry_hash_ignores_times_and_texts_and_sees_definitions(data: Path, 
     transformation.udf_string = transformation.udf_string.replace("*", "+")
     apply_repo(tmp_path / "code", objects)
     assert opened(tmp_path / "code").registry_hash != before
+
+
+@pytest.mark.parametrize("column", ["owner", "description", "uri"])
+def test_registry_hash_sees_columns_that_are_called_like_texts_for_people(column: str) -> None:
+    def document(field: str) -> dict[str, object]:
+        return {"batchSource": {"fieldMapping": {column: field, "other": "age"}, "owner": "somebody"}}
+
+    assert canonical(document("income")) != canonical(document("rent"))
+    assert "owner" not in canonical(document("income"))["batchSource"]

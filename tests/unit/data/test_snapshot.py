@@ -277,6 +277,9 @@ def test_a_damaged_manifest_is_named(built: Snapshot, tmp_path: Path) -> None:
     manifest.write_text(json.dumps({**whole, "format_version": 99}))
     with pytest.raises(SnapshotError, match="format 99"):
         open_snapshot(folder)
+    manifest.unlink()
+    with pytest.raises(SnapshotError, match=r"manifest\.json[\s\S]*no such file[\s\S]*remove its folder"):
+        open_snapshot(folder)
     with pytest.raises(SnapshotError, match="no such folder"):
         open_snapshot(tmp_path / "nowhere")
 
@@ -304,6 +307,17 @@ def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == [final]
 
 
+def test_what_another_host_is_writing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On shared storage: `node` must not take `node-9999999`'s folder for one of its own dead process 9999999."""
+    monkeypatch.setattr("socket.gethostname", lambda: "node-9999999")  # above the kernel's largest process number
+    with staged_folder(tmp_path / "theirs") as other:
+        (other / "shard").write_text("rows")
+        monkeypatch.setattr("socket.gethostname", lambda: "node")
+        with staged_folder(tmp_path / "ours"):
+            assert (other / "shard").is_file()
+    assert (tmp_path / "theirs" / "shard").is_file()
+
+
 def test_a_failed_build_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     split = {"validation_from": "2030-01-01T00:00:00+00:00", "test_from": "2030-02-01T00:00:00+00:00"}
     with pytest.raises(DataError, match="validation part of the split has no rows"):
@@ -325,6 +339,32 @@ def test_a_label_that_is_a_feature_is_refused(shop: Shop, tmp_path: Path) -> Non
     tasks: dict[str, TaskConfig] = {"busy": TASKS["spend"].model_copy(update={"label": "hour", "observed_when": None})}
     with pytest.raises(DataError, match="'hour' is a feature and a label"):
         shop.build(tmp_path, tasks)
+
+
+def test_a_label_that_an_on_demand_view_reads_is_refused(shop: Shop, tmp_path: Path) -> None:
+    tasks: dict[str, TaskConfig] = {"busy": TASKS["spend"].model_copy(update={"label": "hour", "observed_when": None})}
+    features = shop.features.model_copy(update={"context": {}})
+    with pytest.raises(DataError, match="on-demand view reads 'hour', which is a label"):
+        build_training_set(str(tmp_path), features, shop.config(), tasks, "user_id")
+
+
+@pytest.mark.parametrize(
+    ("groups", "message"),
+    [
+        (pa.array([None, *range(999)]), r"group key \(evaluation.group_by\) 'team' is null in 1 of 1000 rows"),
+        (pa.array([0.5] * 1000), r"group key \(evaluation.group_by\) 'team' is neither an integer nor text"),
+        (pa.array([2**63] * 1000, pa.uint64()), r"does not fit into 64 bits[\s\S]*9223372036854775808"),
+    ],
+)
+def test_groups_that_no_metric_can_use_are_refused_before_the_join(
+    shop: Shop, tmp_path: Path, groups: pa.Array, message: str
+) -> None:
+    spine = pq.read_table(shop.root / "spine").append_column("team", groups)
+    pq.write_table(spine, tmp_path / "spine.parquet")
+    config = shop.config(spine=str(tmp_path / "spine.parquet"))
+    with pytest.raises(DataError, match=message):
+        build_training_set(str(tmp_path / "runs"), shop.features, config, TASKS, "team")
+    assert list((tmp_path / "runs" / "training_sets").iterdir()) == []
 
 
 def test_a_label_outside_its_range_is_refused_before_the_join(shop: Shop, tmp_path: Path) -> None:

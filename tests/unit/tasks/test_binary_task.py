@@ -111,14 +111,14 @@ def test_a_threshold_outside_its_range_is_refused(threshold: float) -> None:
         BinaryTaskConfig(threshold=threshold)
 
 
-def test_metrics_have_the_primary_one_and_the_threshold() -> None:
+def test_metrics_rank_and_decide_at_the_threshold() -> None:
     task = BinaryTaskConfig(threshold=0.7).build("click", LabelStatistics(observed=0))
     metrics = task.metrics(grouped=False)
     values: dict[str, float] = {}
     for metric in metrics.values():
         metric.update(np.array([0.2, 0.6, 0.9]), np.array([0.0, 0.0, 1.0]))
         values |= metric.compute()
-    assert values[task.primary_metric] == 1.0
+    assert values["roc_auc"] == 1.0
     assert values["accuracy"] == 1.0, "0.6 counts as negative at 0.7"
     assert "gauc" not in values
     assert "gauc" in {name for metric in task.metrics(grouped=True).values() for name in metric.compute()}

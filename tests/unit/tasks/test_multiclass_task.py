@@ -55,6 +55,9 @@ def test_initial_bias_predicts_the_class_frequencies(counts: tuple[int, ...] | N
     [
         ((5, 1, 3), pa.chunked_array([[1, 3], [None, 5]])),
         ((5, 1, 3), pa.chunked_array([[1.0, 3.0, None, 5.0]])),
+        ((5, 1, 3), pa.chunked_array([pa.array([1, 3, None, 5], pa.int8())])),
+        ((5, 1, 3), pa.chunked_array([pa.array([1, 3, None, 5], pa.uint64())])),
+        ((2**53 + 3, 2**53 + 1, 2**53 + 2), pa.chunked_array([[2**53 + 1, 2**53 + 2, None, 2**53 + 3]])),
         (("5", "1", "3"), pa.chunked_array([["1", "3"], [None, "5"]])),
         (("5", "1", "3"), pa.chunked_array([pa.array(["1", "3", None, "5"], pa.large_string())])),
         (("5", "1", "3"), pa.chunked_array([pa.array(["1", "3", None, "5"]).dictionary_encode()])),
@@ -77,6 +80,7 @@ def test_a_column_of_nulls_is_encoded(classes: tuple[int | str, ...]) -> None:
     [
         ((1, 2), [[1, None], [3, 0]], "column stars, row 2", "3, and 1 more rows", "one of 1, 2;"),
         ((1, 2), [[1.5]], "column stars, row 0", "1.5", "one of 1, 2;"),
+        ((1, 2**53), [[1, 2**53 + 1]], "column stars, row 1", str(2**53 + 1), "one of 1, 9007199254740992;"),
         ((1, 2), [[float("nan")]], "column stars, row 0", "nan", "one of 1, 2;"),
         (("a", "b"), [["a", "c"]], "column stars, row 1", "'c'", "one of 'a', 'b';"),
         (("a", "b"), [[1, 2]], "column stars", "type int64", "one of 'a', 'b';"),
@@ -101,6 +105,7 @@ def test_a_label_outside_its_classes_is_refused(
         ([1, 2, 1], "found more than once: 1"),
         ([1, "2"], "all integers or all strings"),
         ([1.5, 2], "valid integer"),
+        ([1, 2**63], "must fit into 64 bits, found 9223372036854775808"),
     ],
 )
 def test_classes_that_cannot_be_used_are_refused(classes: list[object], message: str) -> None:
@@ -108,8 +113,8 @@ def test_classes_that_cannot_be_used_are_refused(classes: list[object], message:
         MulticlassTaskConfig.model_validate({"classes": classes})
 
 
-def test_metrics_have_the_primary_one() -> None:
+def test_metrics_take_class_probabilities() -> None:
     task = build()
     (metric,) = task.metrics(grouped=True).values()
     metric.update(np.array([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]]), np.array([1.0, 1.0]))
-    assert metric.compute()[task.primary_metric] == 0.5
+    assert metric.compute()["accuracy"] == 0.5

@@ -1,0 +1,109 @@
+"""What training relies on of Ray Data: every rank receives its share of every global batch, in order."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import ray
+
+from mtl_ray.data.packing import packed
+from mtl_ray.data.plan import BatchPlan, Position, chunks_of
+from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, read_window, stream_options
+
+pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+COLUMNS = ["numeric", "observed", "row_id"]
+GLOBAL_BATCH = 48
+
+
+def write_shard(path: Path, first: int, rows: int) -> tuple[str, int]:
+    ids = np.arange(first, first + rows)
+    columns = {
+        "numeric": packed(np.stack([ids, -ids], axis=1).astype(np.float32)),
+        "observed": packed(np.ones((rows, 1), dtype=np.uint8)),
+        "row_id": pa.array(ids),
+    }
+    fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
+    pq.write_table(pa.table(list(columns.values()), schema=pa.schema(fields)), path, row_group_size=64)
+    return str(path), rows
+
+
+@pytest.fixture(scope="module")
+def plan(tmp_path_factory: pytest.TempPathFactory) -> BatchPlan:
+    folder = tmp_path_factory.mktemp("shards")
+    train = [write_shard(folder / "a", 0, 300), write_shard(folder / "b", 300, 130)]
+    validation = [write_shard(folder / "c", 1000, 70)]
+    return BatchPlan(
+        train=chunks_of(train, 64),
+        validation=chunks_of(validation, 64),
+        epochs=2,
+        global_batch_size=GLOBAL_BATCH,
+        window_rows=100,
+        seed=5,
+    )
+
+
+def delivered(plan: BatchPlan, workers: int) -> list[list[pa.Table]]:
+    """By rank, the blocks as they arrive; the first rank is slower than the others."""
+
+    # Within the function, so that it travels by value: Ray's processes cannot import test modules.
+    @ray.remote(num_cpus=0)
+    def consume(shard: Any, pause: float) -> list[pa.Table]:
+        blocks = []
+        for block in shard.iter_batches(batch_size=None, batch_format="pyarrow"):
+            blocks.append(block)
+            time.sleep(pause)
+        return blocks
+
+    stream = batch_stream(plan, COLUMNS, workers)
+    stream.context.execution_options = stream_options()
+    shards = stream.streaming_split(workers, equal=True)
+    return ray.get([consume.remote(shard, 0.02 * (rank == 0)) for rank, shard in enumerate(shards)])
+
+
+def expected(plan: BatchPlan) -> list[list[int]]:
+    """The row ids of every global batch, read without Ray."""
+    ids: list[int] = []
+    for segment, window, skipped in plan.items:
+        table = read_window(segment.window(window), COLUMNS)
+        ids += table["row_id"].to_pylist()[skipped * plan.global_batch_size :]
+    return [ids[begin : begin + plan.global_batch_size] for begin in range(0, len(ids), plan.global_batch_size)]
+
+
+@pytest.mark.parametrize("workers", [1, 2, 3])
+def test_every_global_batch_is_the_same_for_any_world_size(plan: BatchPlan, workers: int) -> None:
+    ranks = delivered(plan, workers)
+    batches = expected(plan)
+    assert [len(blocks) for blocks in ranks] == [len(batches)] * workers
+    for number, batch in enumerate(batches):
+        shares = [ranks[rank][number] for rank in range(workers)]
+        assert {share.num_rows for share in shares} == {GLOBAL_BATCH // workers}
+        assert [row for share in shares for row in share["row_id"].to_pylist()] == batch
+
+
+def test_an_epoch_delivers_every_row_once_and_padding_observes_nothing(plan: BatchPlan) -> None:
+    (blocks,) = delivered(plan, 1)
+    rows = pa.concat_tables(blocks[: plan.batches_per_epoch])
+    ids = rows["row_id"].to_numpy()
+    assert sorted(ids[ids != PADDING_ROW_ID]) == list(range(430))
+    observed = rows["observed"].combine_chunks().flatten().to_numpy()
+    assert np.array_equal(observed == 1, ids != PADDING_ROW_ID)
+    first = rows["numeric"].combine_chunks().flatten().to_numpy().reshape(-1, 2)[:, 0]
+    real = ids != PADDING_ROW_ID
+    assert np.array_equal(first[real], ids[real])
+
+
+def test_a_resumed_stream_goes_on_where_it_stood(plan: BatchPlan) -> None:
+    resumed = delivered(replace(plan, start=Position(epoch=2, batch=3)), 2)
+    per_epoch = plan.batches_per_epoch + plan.validation_segment(1).batches
+    rest = expected(plan)[per_epoch + 3 :]
+    for number, batch in enumerate(rest):
+        assert [row for rank in resumed for row in rank[number]["row_id"].to_pylist()] == batch
+    assert len(resumed[0]) == len(rest)

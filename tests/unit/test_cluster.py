@@ -1,0 +1,41 @@
+"""What a local Ray could never offer is refused instead of waited for."""
+
+from __future__ import annotations
+
+import pytest
+
+from mtl_ray.cluster import check_resources
+from mtl_ray.errors import ConfigError
+
+
+@pytest.fixture(autouse=True)
+def small_machine(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two cores, no GPU, and no Ray yet."""
+    monkeypatch.setattr("os.cpu_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
+    monkeypatch.setattr("ray.is_initialized", lambda: False)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+
+
+def test_what_fits_is_allowed() -> None:
+    check_resources(2, 0)
+    check_resources(16, 0)
+
+
+def test_far_more_workers_than_cores() -> None:
+    with pytest.raises(ConfigError, match="too small for so many workers") as caught:
+        check_resources(64, 0)
+    assert "training.workers" in str(caught.value)
+    assert "64 CPUs on 2 cores" in str(caught.value)
+    assert "16 here" in str(caught.value)
+
+
+def test_workers_without_a_gpu() -> None:
+    with pytest.raises(ConfigError, match="too few GPUs") as caught:
+        check_resources(2, 2)
+    assert "training.use_gpu=false" in str(caught.value)
+
+
+def test_a_cluster_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_ADDRESS", "auto")
+    check_resources(64, 8)
