@@ -22,6 +22,12 @@ class DivergedError(MtlRayError):
     """Training has reached a loss that is no number."""
 
 
+class InterruptedRunError(MtlRayError):
+    """The user stopped a training with Ctrl-C."""
+
+    exit_status: ClassVar[int] = 130
+
+
 class UserError(MtlRayError):
     """A mistake that the user can mend.
 

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+import signal
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +22,7 @@ from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.staging import writable_folder
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
-from mtl_ray.errors import DataError, DivergedError, MtlRayError
+from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.run_folder import RunFolder, mark_latest, write_json
 from mtl_ray.tasks import BinaryTaskConfig
 from mtl_ray.tracking import MetricsLog
@@ -171,12 +174,27 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
         show(record)
 
     try:
-        with BoardReader(board, receive):
+        with BoardReader(board, receive), _sigint_restored():
             return trainer.fit()
+    except SystemExit:  # how Ray Train ends the process once Ctrl-C has stopped the workers
+        raise InterruptedRunError(f"Interrupted. The run folder {run.path} keeps what was reached.") from None
     except ray.train.TrainingFailedError as error:
         raise MtlRayError(f"Training failed. The run folder {run.path} keeps what was reached.\n{error}") from error
     finally:
         log.close()
+
+
+@contextmanager
+def _sigint_restored() -> Iterator[None]:
+    """Ray Train leaves its own answer to Ctrl-C behind, which would ask a controller that is gone."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGINT)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, before)
 
 
 def latest_position(checkpoints: Path) -> Position:
