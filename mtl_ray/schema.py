@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field
 
 MISSING_ID = 0
 """Categorical id of a missing value; also the padding of list features."""
@@ -47,7 +47,7 @@ class BatchSchema(Settings):
 
 
 class LabelStatistics(Settings):
-    """One task's label over the observed rows of the training part."""
+    """One task's label over the observed rows of the training part, as it was before any sampling."""
 
     observed: int
     """Number of rows with a label."""
@@ -59,3 +59,7 @@ class LabelStatistics(Settings):
     """Regression: standard deviation (divisor n) of the label after the task's transform."""
     class_counts: tuple[int, ...] | None = None
     """Multiclass: rows per class, in class order."""
+    negative_keep: float = Field(default=1.0, gt=0.0, le=1.0)
+    """Binary: share of the rows with label 0 that were left to train on."""
+    positive_repeat: float = Field(default=1.0, ge=1.0)
+    """Binary: how often a row with label 1 is trained on, on average."""

@@ -18,7 +18,7 @@ project: tiny
 provider: local
 registry: registry.db
 offline_store:
-    type: duckdb
+    type: mtl_ray.data.offline_store.PointInTimeOfflineStore
 online_store:
     type: sqlite
     path: online.db

@@ -16,7 +16,7 @@ from mtl_ray.errors import ConfigError, nearest
 
 logger = logging.getLogger(__name__)
 
-VARIANT_KEYS = ("name", "type")
+VARIANT_KEYS = ("name", "type", "by")
 """Keys that choose a member of a union of configs."""
 
 

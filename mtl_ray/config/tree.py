@@ -7,6 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mtl_ray.data.feature_store import FeaturesConfig
+from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
 from mtl_ray.errors import ConfigError, nearest
 from mtl_ray.metrics import GREATER_IS_BETTER
@@ -103,6 +104,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Config:
         check_tasks(self.tasks)
+        check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         return self
 

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from mtl_ray.data.distributions import NumberDistribution
+from mtl_ray.data.splits.split import PARTS
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import MulticlassTaskConfig, RegressionTaskConfig, TaskConfig
 
@@ -63,38 +65,72 @@ def label_columns(tasks: Mapping[str, TaskConfig]) -> list[str]:
     return list(dict.fromkeys(task.label_column(name) for name, task in tasks.items()))
 
 
-def label_statistics(labels: Labels, tasks: Mapping[str, TaskConfig]) -> dict[str, LabelStatistics]:
-    """Statistics by task over the observed rows of `labels` (the training part)."""
-    return {name: _statistics(task, *_column(labels, position)) for position, (name, task) in enumerate(tasks.items())}
+def label_counts(labels: Labels, parts: np.ndarray) -> pa.Table:
+    """How often each observed label occurs: columns part int8, task int16 (column number), value float64, count int64.
+
+    `parts`: part of each row, int8 `[rows]`. Counts of buckets are put together by `label_summary`.
+    """
+    rows, tasks = np.nonzero(labels.observed)
+    table = pa.table(
+        {
+            "part": pa.array(parts[rows], pa.int8()),
+            "task": pa.array(tasks.astype(np.int16)),
+            "value": pa.array(labels.values[rows, tasks].astype(np.float64)),
+        }
+    )
+    counted = table.group_by(["part", "task", "value"]).aggregate([([], "count_all")])
+    return counted.select(["part", "task", "value", "count_all"]).rename_columns(["part", "task", "value", "count"])
 
 
-def label_rates(
-    labels: Labels, tasks: Mapping[str, TaskConfig], rows: Sequence[int] | np.ndarray
-) -> dict[str, LabelRate]:
-    """Number and mean of the observed labels among `rows`, by task."""
-    part = Labels(labels.values[rows], labels.observed[rows])
-    found = label_statistics(part, tasks)
-    return {name: LabelRate(observed=item.observed, mean=item.mean) for name, item in found.items()}
+def merged_label_counts(counts: Sequence[pa.Table]) -> pa.Table:
+    """`label_counts` of several buckets together, in the order of part, task and value."""
+    keys = ["part", "task", "value"]
+    table = pa.concat_tables(counts).group_by(keys).aggregate([("count", "sum")])
+    return (
+        table.select([*keys, "count_sum"])
+        .rename_columns([*keys, "count"])
+        .sort_by([(key, "ascending") for key in keys])
+    )
 
 
-def _column(labels: Labels, position: int) -> tuple[int, np.ndarray]:
-    values = labels.values[labels.observed[:, position], position].astype(np.float64)
-    return values.size, values
+def label_summary(
+    counts: Sequence[pa.Table], tasks: Mapping[str, TaskConfig]
+) -> tuple[dict[str, LabelStatistics], dict[str, dict[str, LabelRate]]]:
+    """Statistics by task over the training part, and the rates by part and task.
+
+    `counts`: `label_counts` of all buckets. The result does not depend on how rows are cut into buckets.
+    """
+    table = merged_label_counts(counts)
+    part, task = table["part"].to_numpy(), table["task"].to_numpy()
+    value, count = table["value"].to_numpy(), table["count"].to_numpy().astype(np.int64)
+    found = {
+        name: {
+            task_name: _statistics(config, value[chosen], count[chosen])
+            for position, (task_name, config) in enumerate(tasks.items())
+            for chosen in [(part == number) & (task == position)]
+        }
+        for number, name in enumerate(PARTS)
+    }
+    rates = {
+        name: {key: LabelRate(observed=item.observed, mean=item.mean) for key, item in by_task.items()}
+        for name, by_task in found.items()
+    }
+    return found[PARTS[0]], rates
 
 
-def _statistics(task: TaskConfig, observed: int, values: np.ndarray) -> LabelStatistics:
+def _statistics(task: TaskConfig, values: np.ndarray, counts: np.ndarray) -> LabelStatistics:
+    """Of labels given as distinct `values` float64 `[d]`, rising, with `counts` int64 `[d]`."""
+    observed = int(counts.sum())
     if isinstance(task, MulticlassTaskConfig):
-        counts = np.bincount(values.astype(np.int64), minlength=len(task.classes))
-        return LabelStatistics(observed=observed, class_counts=tuple(counts.tolist()))
+        by_class = np.bincount(values.astype(np.int64), weights=counts, minlength=len(task.classes))
+        return LabelStatistics(observed=observed, class_counts=tuple(by_class.astype(np.int64).tolist()))
     if observed == 0:
         return LabelStatistics(observed=0)
-    mean = float(values.mean())
+    distribution = NumberDistribution(values, values, counts, missing=0)
+    mean, _ = distribution.moments()
     if not isinstance(task, RegressionTaskConfig):
         return LabelStatistics(observed=observed, mean=mean)
-    transformed = np.log1p(values) if task.transform == "log1p" else values
+    transformed_mean, transformed_std = distribution.moments(np.log1p if task.transform == "log1p" else None)
     return LabelStatistics(
-        observed=observed,
-        mean=mean,
-        transformed_mean=float(transformed.mean()),
-        transformed_std=float(transformed.std()),
+        observed=observed, mean=mean, transformed_mean=transformed_mean, transformed_std=transformed_std
     )

@@ -11,12 +11,16 @@ from mtl_ray.data.preprocessing import Preprocessing
 from mtl_ray.data.service_spec import ServiceSpec
 from mtl_ray.data.source_files import SourceFingerprint
 from mtl_ray.data.splits import SplitBoundaries, SplitConfig
+from mtl_ray.data.vocabulary_growth import Growth
 from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 """Raised whenever equal inputs would give other shards; part of every snapshot's id."""
 
 MANIFEST_FILE = "manifest.json"
+
+LABELS_FILE = "labels.parquet"
+"""How often each label value occurs, by part and task."""
 
 ROW_GROUP_ROWS = 8192
 """Rows of a Parquet row group, the unit that training reads and shuffles."""
@@ -41,6 +45,18 @@ class SpineRecord(Settings):
     rows: int
 
 
+class AppendRecord(Settings):
+    """What a training set was put on top of."""
+
+    base: str
+    """Id of the training set whose rows and preprocessing it took over."""
+    since: datetime
+    """Its own rows are of this time or later."""
+    base_rows: int
+    vocabularies: dict[str, Growth]
+    """Vocabulary -> what the new rows added to it."""
+
+
 class Manifest(Settings):
     """`manifest.json`, written last. Its presence in a folder of the final name means that the snapshot is whole."""
 
@@ -57,7 +73,10 @@ class Manifest(Settings):
     split: SplitConfig
     boundaries: SplitBoundaries
     rows: dict[str, int]
-    """Part -> rows."""
+    """Part -> rows that are written: those of the training part after sampling."""
+    rows_before_sampling: dict[str, int]
+    quarantined: int
+    """Rows that broke the contract; they lie in the folder `quarantine`."""
     files: dict[str, tuple[FileRecord, ...]]
     """Part -> shards in row order."""
     row_group_rows: int
@@ -77,4 +96,6 @@ class Manifest(Settings):
     label_statistics: dict[str, LabelStatistics]
     """Task -> its labels in the training part."""
     label_rates: dict[str, dict[str, LabelRate]]
-    """Part -> task -> number and mean of the observed labels."""
+    """Part -> task -> number and mean of the observed labels, before sampling."""
+    appended: AppendRecord | None = None
+    """None: all rows were built together."""

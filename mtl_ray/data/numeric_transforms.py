@@ -10,7 +10,8 @@ Then one of three transforms, and missing values become 0.
   uniform to a normal distribution. A tied value has the middle of its ranks; ranks are kept within half a knot of
   0 and 1, so that outputs stay within about +-3.3.
 
-A column that does not vary becomes 0. std has divisor n. All arithmetic is float64, the result float32.
+A column that does not vary becomes 0. std has divisor n. All arithmetic is float64, the result float32. Of a column
+with more than a million distinct values the statistics are approximate: `distributions.NumberDistribution` says how.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mtl_ray.data.distributions import NumberDistribution
 from mtl_ray.errors import DataError
 from mtl_ray.schema import Settings
 
@@ -71,54 +73,57 @@ class NumericStatistics(Settings):
 
 def fit_numeric(
     name: str,
-    values: np.ndarray,
+    distribution: NumberDistribution,
     transform: NumericTransform,
     *,
     clip_quantiles: tuple[float, float] | None,
     missing_indicators: bool,
 ) -> NumericStatistics:
-    """Statistics of `values`, float64 `[n]` with NaN where missing, of the training part.
+    """Statistics of the training part's `distribution`.
 
     Raises `DataError` where the values are too large for a mean and a standard deviation.
     """
-    present = values[~np.isnan(values)]
-    missing = values.size - present.size
-    indicator = missing_indicators and missing > 0
-    low = high = None
-    if clip_quantiles is not None and present.size:
-        low, high = (float(bound) for bound in np.quantile(present, clip_quantiles))
-        if low == high:
-            low = high = None
-        else:
-            present = np.clip(present, low, high)
+    low, high = _clip_bounds(distribution, clip_quantiles)
+    smallest, largest = (
+        (distribution.minimum, distribution.maximum)
+        if low is None or high is None
+        else np.clip([distribution.minimum, distribution.maximum], low, high).tolist()
+    )
     knots = None
     mean = std = 0.0
-    if present.size and present.min() < present.max():
-        y = _signed_log(present) if transform == "log_standard" else present
-        with np.errstate(over="ignore", invalid="ignore"):
-            mean, std = float(y.mean()), float(y.std())
+    if smallest < largest:
+        mean, std = distribution.moments(_signed_log if transform == "log_standard" else None, low, high)
         if not np.isfinite(mean + std):
             raise DataError(
                 f"The values of the numeric column {name!r} are too large for a mean.",
                 where=f"column {name}",
-                found=f"values from {present.min()} to {present.max()}",
+                found=f"values from {smallest} to {largest}",
                 fix="use clip_quantiles, or write NULL instead of a placeholder for missing values",
             )
         if transform == "quantile":
-            ranks = np.linspace(0.0, 1.0, min(MAX_KNOTS, present.size))
+            ranks = np.linspace(0.0, 1.0, min(MAX_KNOTS, distribution.count))
             # Rounding can make a quantile smaller than the one before, and interpolation needs rising knots.
-            knots = tuple(np.maximum.accumulate(np.quantile(present, ranks)).tolist())
+            knots = tuple(np.maximum.accumulate(distribution.quantiles(ranks, low, high)).tolist())
     return NumericStatistics(
         name=name,
         transform=transform,
-        missing=missing,
-        indicator=indicator,
+        missing=distribution.missing,
+        indicator=missing_indicators and distribution.missing > 0,
         low=low,
         high=high,
         mean=mean,
         std=std,
         knots=knots,
     )
+
+
+def _clip_bounds(
+    distribution: NumberDistribution, clip_quantiles: tuple[float, float] | None
+) -> tuple[float, float] | tuple[None, None]:
+    if clip_quantiles is None or not distribution.count:
+        return None, None
+    low, high = distribution.quantiles(clip_quantiles).tolist()
+    return (None, None) if low == high else (low, high)
 
 
 def numeric_values(values: pa.Array | pa.ChunkedArray, column: str) -> np.ndarray:

@@ -12,13 +12,12 @@ from typing import Any, get_args
 
 import pyarrow as pa
 
+from mtl_ray.data.feast_views import DUMMY_KEY, source_path
+from mtl_ray.data.field_tags import field_rules
 from mtl_ray.data.service_spec import Encoding, FeatureSpec, ServiceSpec, ViewSpec, default_encoding
 from mtl_ray.data.source_files import is_remote, source_columns
 from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID
 from mtl_ray.errors import FeatureStoreError, nearest
-
-_DUMMY_KEY = "__dummy_id"
-"""Join key that Feast gives to a view without entities."""
 
 
 @dataclass(frozen=True)
@@ -54,11 +53,11 @@ def resolve_service(
         name = projection.name_to_use()
         _check_features(view, projection.features)
         if name not in views:
-            views[name] = _view_spec(view, projection)
+            views[name] = _view_spec(view, projection, store)
             objects.extend([view, view.batch_source])
             objects.extend(_entities(store, view))
         _check_source_columns(view, views[name], [field.name for field in projection.features])
-        dtypes = {field.name: str(field.dtype) for field in view.entity_columns}
+        dtypes = {field.name: str(field.dtype) for field in view.entity_columns if field.name != DUMMY_KEY}
         for own, column in views[name].join_keys.items():
             if join_keys.setdefault(column, dtypes[own]) != dtypes[own]:
                 raise FeatureStoreError(
@@ -106,7 +105,7 @@ def resolve_service(
             for name, encoding in context.items()
         ),
     ]
-    _check_names(inputs, join_keys, request, encodings)
+    _check_names(inputs, join_keys, request, encodings, is_ours(str(store.config.offline_store.type)))
     spec = ServiceSpec(
         project=store.project,
         service=service.name,
@@ -138,30 +137,9 @@ def _view(store: Any, name: str, where: str) -> Any:
     return known[name]
 
 
-def _view_spec(view: Any, projection: Any) -> ViewSpec:
+def _view_spec(view: Any, projection: Any, store: Any) -> ViewSpec:
     source = view.batch_source
-    path = getattr(source, "path", None)
-    if source is None or path is None:
-        raise FeatureStoreError(
-            f"The feature view {view.name!r} does not read Parquet files.",
-            where=f"source of feature view {view.name}",
-            found=type(source).__name__,
-            allowed="FileSource",
-        )
-    if not is_remote(path) and not Path(path.removeprefix("file://")).is_absolute():
-        raise FeatureStoreError(
-            f"The source {source.name!r} of feature view {view.name!r} has a relative path.",
-            where=path,
-            allowed="an absolute path: Feast's duckdb store would look for it in the working directory",
-            fix="compute the path from __file__ in the repo, then run `feast apply`",
-        )
-    own_keys = [field.name for field in view.entity_columns]
-    if not own_keys or _DUMMY_KEY in own_keys:
-        raise FeatureStoreError(
-            f"The feature view {view.name!r} has no entity.",
-            where=f"feature view {view.name}",
-            allowed="at least one entity: features are joined to the spine by join key",
-        )
+    own_keys = [field.name for field in view.entity_columns if field.name != DUMMY_KEY]
     aliases = projection.join_key_map
     ttl = view.ttl.total_seconds() if view.ttl else 0.0
     return ViewSpec(
@@ -169,10 +147,37 @@ def _view_spec(view: Any, projection: Any) -> ViewSpec:
         join_keys={key: aliases.get(key, key) for key in own_keys},
         ttl_seconds=ttl or None,
         source=source.name,
-        path=path,
+        path=_path(view, store),
+        in_warehouse=not hasattr(source, "path"),
         timestamp_field=source.timestamp_field,
         created_timestamp_column=source.created_timestamp_column or None,
     )
+
+
+def _path(view: Any, store: Any) -> str:
+    """Where the view's rows lie: the path of its Parquet files, or the name of a table in a warehouse."""
+    source = view.batch_source
+    kind = str(store.config.offline_store.type)
+    if source is None or (getattr(source, "path", None) is None and (is_ours(kind) or kind == "duckdb")):
+        return source_path(view, store.repo_path)  # says what is wrong
+    if getattr(source, "path", None) is None:
+        return str(source.get_table_query_string())
+    if is_ours(kind):
+        return source_path(view, store.repo_path)
+    path = str(source.path)
+    if not is_remote(path) and not Path(path.removeprefix("file://")).is_absolute():
+        raise FeatureStoreError(
+            f"The source {source.name!r} of feature view {view.name!r} has a relative path.",
+            where=path,
+            allowed="an absolute path: Feast's duckdb store would look for it in the working directory",
+            fix="compute the path from __file__ in the repo, then run `feast apply`",
+        )
+    return path
+
+
+def is_ours(offline_store: str) -> bool:
+    """Whether a repo's `offline_store.type` is this package's."""
+    return offline_store.endswith(".PointInTimeOfflineStore")
 
 
 def _entities(store: Any, view: Any) -> list[Any]:
@@ -195,6 +200,8 @@ def _check_features(view: Any, fields: Sequence[Any]) -> None:
 
 
 def _check_source_columns(view: Any, spec: ViewSpec, features: list[str]) -> None:
+    if not hasattr(view.batch_source, "path"):
+        return  # a table of a warehouse, which `feast apply` has looked at
     try:
         columns = source_columns(spec.path)
     except (OSError, pa.ArrowInvalid) as error:
@@ -233,6 +240,7 @@ def _feature(field: Any, view: str, on_demand: bool, encodings: Mapping[str, Enc
             else "derive a number or an id from it, for example in an on-demand view, or leave it out",
         )
     vocabulary = None if chosen == "numeric" else field.tags.get("vocabulary", field.name)
+    rules = field_rules(field.tags, dtype, f"feature view {view}, field {field.name}")
     return FeatureSpec(
         name=field.name,
         source="on_demand" if on_demand else "view",
@@ -240,6 +248,9 @@ def _feature(field: Any, view: str, on_demand: bool, encodings: Mapping[str, Enc
         dtype=dtype,
         encoding=chosen,
         vocabulary=vocabulary,
+        minimum=rules.minimum,
+        maximum=rules.maximum,
+        required=rules.required,
     )
 
 
@@ -259,12 +270,13 @@ def _check_names(
     join_keys: Mapping[str, str],
     request: Iterable[str],
     encodings: Mapping[str, Encoding],
+    ours: bool,
 ) -> None:
     taken = {EVENT_TIMESTAMP, ROW_ID, *join_keys}
     retrieved = [feature for feature in features if feature.source in ("view", "on_demand")]
     for feature in retrieved:
         problem = None
-        if feature.name.endswith("_y"):
+        if feature.name.endswith("_y") and not ours:
             problem = "ends in _y, which Feast's duckdb store drops"
         elif feature.name in taken or feature.name in request:
             problem = "is also the name of a column that the join needs"

@@ -26,6 +26,11 @@ class FeatureSpec(Settings):
     encoding: Encoding
     vocabulary: str | None = None
     """Features that name the same vocabulary share an embedding table; None for numbers."""
+    minimum: float | None = None
+    """Smallest value that the field's tag `min` allows; None: no limit."""
+    maximum: float | None = None
+    required: bool = False
+    """Whether the field's tag `required` says that a row without a value breaks the contract."""
 
 
 class ViewSpec(Settings):
@@ -39,9 +44,11 @@ class ViewSpec(Settings):
     source: str
     """Name of the data source."""
     path: str
-    """Where the source's Parquet files lie."""
+    """Where the source's Parquet files lie, or the name of a warehouse's table."""
     timestamp_field: str
     created_timestamp_column: str | None
+    in_warehouse: bool = False
+    """Whether the rows are a table of a database rather than files."""
 
 
 class ServiceSpec(Settings):

@@ -1,55 +1,78 @@
-"""Building a training set: point-in-time join, split, fitted preprocessing, encoded shards and a manifest.
+"""Building a training set: point-in-time join, contract, split, fitted preprocessing, encoded shards and a manifest.
 
-The same inputs give the same snapshot, which is found again instead of being built twice.
+The same inputs give the same snapshot, which is found again instead of being built twice. A build that was killed goes
+on where it stood.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+import os
+import shutil
+import sys
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import partial
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Annotated
+from typing import Any
 
-import numpy as np
-import pyarrow as pa
-from pydantic import Field
+import pyarrow.parquet as pq
 
+from mtl_ray.data.building.append import Base, open_base
+from mtl_ray.data.building.buckets import (
+    CONTRACT_FOLDER,
+    PREPROCESSING_FOLDER,
+    QUARANTINE_FILE,
+    BucketRecord,
+    prepare_bucket,
+)
+from mtl_ray.data.building.build import Build
+from mtl_ray.data.building.shards import ShardPlan, check_column_names, encode_bucket, plan_shards, write_shard
+from mtl_ray.data.building.spine_check import check_spine
+from mtl_ray.data.building.work_folder import keep_plan, kept_plan, move_into_place, work_folder
+from mtl_ray.data.contract.names import check_names
+from mtl_ray.data.contract.result import ContractResult, check
+from mtl_ray.data.contract.state import ContractState
+from mtl_ray.data.contract.summary import summarise
 from mtl_ray.data.feature_store import FeatureRepo, FeaturesConfig
-from mtl_ray.data.labels import Labels, encode_labels, label_columns, label_rates, label_statistics
-from mtl_ray.data.manifest import FORMAT_VERSION, MANIFEST_FILE, ROW_GROUP_ROWS, Manifest, SpineRecord
-from mtl_ray.data.numeric_transforms import numeric_values
-from mtl_ray.data.preprocessing import PreprocessingConfig, fit
-from mtl_ray.data.service_spec import ServiceSpec
-from mtl_ray.data.shards import EncodableRows, check_column_names, write_shards
+from mtl_ray.data.join.fragments import atomic_file
+from mtl_ray.data.join.progress import RowProgress, Say
+from mtl_ray.data.join.stages import forget_views
+from mtl_ray.data.labels import label_columns, label_summary, merged_label_counts
+from mtl_ray.data.manifest import (
+    FORMAT_VERSION,
+    LABELS_FILE,
+    MANIFEST_FILE,
+    ROW_GROUP_ROWS,
+    FileRecord,
+    Manifest,
+    SpineRecord,
+)
+from mtl_ray.data.preprocessing import Preprocessing
+from mtl_ray.data.preprocessing_state import PreprocessingState
+from mtl_ray.data.sampling import with_sampling
 from mtl_ray.data.snapshot_files import Snapshot, open_snapshot
 from mtl_ray.data.snapshot_id import snapshot_id
 from mtl_ray.data.source_files import SourceFingerprint, content_hash
-from mtl_ray.data.spine import EVENT_TIMESTAMP, key_values, read_spine, spine_files
-from mtl_ray.data.splits import PARTS, SplitConfig, assign
-from mtl_ray.data.staging import staged_folder, writable_folder
+from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID, Spine, open_spine, spine_files
+from mtl_ray.data.splits import PARTS, SplitPlan
+from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.task_runner import RunsOn, run_tasks
+from mtl_ray.data.training_set_config import TrainingSetConfig
 from mtl_ray.errors import DataError
-from mtl_ray.schema import Settings
 from mtl_ray.tasks import TaskConfig
 
 __all__ = ["Snapshot", "TrainingSetConfig", "build_training_set", "open_snapshot"]
 
-_PACKAGES = ("mtl-ray", "feast", "duckdb", "pyarrow", "numpy")
+RAY_ROWS = 2_000_000
+"""Spine rows from which on starting a local Ray pays: below, its start takes longer than the whole build."""
 
+MOST_BUCKET_ROWS = 1 << 18
+"""Rows of a bucket at most: what a killed build loses, and what progress is told in."""
 
-class TrainingSetConfig(Settings):
-    """What is learnt from, how it is split and how it is encoded."""
-
-    spine: str
-    """Parquet file or folder: join keys, event_timestamp with a time zone, labels (NULL: not observed), context."""
-    split: SplitConfig
-    preprocessing: PreprocessingConfig = PreprocessingConfig()
-    rows_per_shard: Annotated[int, Field(ge=1)] = 65536
-    shuffle_seed: int = 0
-    """Seed of the order in which the training part's rows are written, so that every shard is a fair sample."""
-    sample_weight: str | None = None
-    """Spine column with a weight >= 0 for each row in every loss."""
+_PACKAGES = ("mtl-ray", "feast", "polars", "pyarrow", "numpy")
 
 
 def build_training_set(
@@ -58,39 +81,55 @@ def build_training_set(
     training_set: TrainingSetConfig,
     tasks: Mapping[str, TaskConfig],
     group_by: str | None = None,
-    progress: Callable[[str], None] | None = None,
+    progress: Say | None = None,
+    since: datetime | None = None,
+    base: Path | None = None,
+    latest_views: Sequence[str] = (),
 ) -> Snapshot:
     """The training set in `<storage>/training_sets/<service>-<id>`, found or built.
 
-    `group_by`: join key or spine column that metrics group by; it is kept raw in the shards. `progress` is told each
-    step in a sentence. Raises `StorageError`, `FeatureStoreError`, `DataError` or `SnapshotError`, each before
-    anything stands under the final name; mistakes in config, labels and split come up before the join.
+    Args:
+        storage: folder that all processes see.
+        features, training_set, tasks: what to build.
+        group_by: join key or spine column that metrics group by; it is kept raw in the shards.
+        progress: told each step in a sentence.
+        since: only spine rows from this time on are new; they are put on top of `base`, whose fitted preprocessing is
+            kept.
+        base: a finished training set; None: the newest of the service in `storage`.
+        latest_views: views of which every row gets the newest values, whatever its time. That leaks, as the leak meter
+            measures: no config can ask for it, nothing is appended to it, and its sets belong in a storage of their
+            own.
+
+    Raises:
+        StorageError, FeatureStoreError, DataError, SnapshotError, ConfigError: each before anything stands under the
+            final name; mistakes in config, spine and split come up before the join.
     """
     say = progress or (lambda _: None)
     folder = writable_folder(f"{storage.rstrip('/')}/training_sets")
     say(f"reading feature service {features.service} from {features.repo}")
-    repo = FeatureRepo(features)
-    files = spine_files(training_set.spine)
-    sources = repo.source_fingerprints()
-    spine_sha256 = content_hash(files)
-    identity = snapshot_id(
-        service=repo.spec,
-        registry_hash=repo.registry_hash,
-        sources=sources,
-        spine_sha256=spine_sha256,
-        training_set=training_set,
-        tasks=tasks,
-        group_by=group_by,
-    )
+    if since is not None and latest_views:
+        raise ValueError("latest_views cannot be appended")
+    inputs = _Inputs.read(FeatureRepo(features), training_set, tasks, group_by, tuple(latest_views))
+    check_names(training_set.contract, inputs.repo.spec, tasks)
+    old = None if since is None else open_base(folder, base, since, inputs.repo, training_set, tasks, group_by)
+    identity = inputs.identity(old)
     final = folder / f"{features.service}-{identity[:12]}"
     if final.exists():
         say(f"found the training set {final}")
         return open_snapshot(final)
-    inputs = _Inputs(repo, training_set, tasks, group_by, sources, spine_sha256, identity)
-    spine, labels = inputs.read_spine(say)
-    with staged_folder(final) as aside:
-        manifest = inputs.write(aside, spine, labels, say)
-        (aside / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1, by_alias=True))
+    check_column_names(inputs.carried)
+    with work_folder(final, say) as work:
+        if final.exists():  # built by a process that this one waited for
+            return open_snapshot(final)
+        spine = inputs.spine if old is None else old.new_rows(inputs.spine, work, say)
+        say(f"checking {spine.num_rows:,} spine rows")
+        check_spine(spine, inputs.repo.spec, tasks, training_set.contract, group_by)
+        split = training_set.split.plan(spine.scan)
+        with _place(training_set.runs_on, spine.num_rows, say) as (runs_on, budget):
+            build = inputs.plan(work, spine, split, training_set.memory_budget or budget, identity)
+            manifest = _Building(inputs, build, old, identity, runs_on, final, say).finish(spine)
+        (build.result / MANIFEST_FILE).write_text(manifest.model_dump_json(indent=1, by_alias=True))
+        move_into_place(build.result, final)
     say(f"wrote the training set {final}")
     return replace(open_snapshot(final), found=False)
 
@@ -103,110 +142,264 @@ class _Inputs:
     config: TrainingSetConfig
     tasks: Mapping[str, TaskConfig]
     group_by: str | None
+    spine: Spine
     sources: tuple[SourceFingerprint, ...]
     spine_sha256: str
-    identity: str
+    latest_views: tuple[str, ...]
 
-    @property
-    def spec(self) -> ServiceSpec:
-        return self.repo.spec
+    @classmethod
+    def read(
+        cls,
+        repo: FeatureRepo,
+        config: TrainingSetConfig,
+        tasks: Mapping[str, TaskConfig],
+        group_by: str | None,
+        latest_views: tuple[str, ...],
+    ) -> _Inputs:
+        """Open the spine and check its columns; fingerprint all sources."""
+        labels = label_columns(tasks)
+        extra = [name for name in (config.sample_weight, *config.split.columns) if name is not None]
+        spine = open_spine(config.spine, list(repo.spec.join_keys), labels, repo.spec.context, extra, group_by)
+        _check_names(repo, spine.columns, labels)
+        sources = repo.source_fingerprints()
+        spine_sha256 = content_hash(spine_files(config.spine))
+        return cls(repo, config, tasks, group_by, spine, sources, spine_sha256, latest_views)
 
     @property
     def carried(self) -> tuple[str, ...]:
         """Raw columns of the shards."""
         group = [self.group_by] if self.group_by is not None else []
-        return tuple(dict.fromkeys([*self.spec.join_keys, EVENT_TIMESTAMP, *group]))
+        return tuple(dict.fromkeys([*self.repo.spec.join_keys, EVENT_TIMESTAMP, *group]))
 
-    def read_spine(self, say: Callable[[str], None]) -> tuple[pa.Table, Labels]:
-        """The spine and its labels, checked; its columns collide with no feature."""
-        columns = label_columns(self.tasks)
-        named = [self.config.sample_weight, self.group_by]
-        extra = [name for name in named if name is not None]
-        say(f"reading the spine {self.config.spine}")
-        spine = read_spine(self.config.spine, list(self.spec.join_keys), columns, self.spec.context, extra)
-        if self.group_by is not None:
-            groups = key_values(spine[self.group_by], self.group_by, "group key (evaluation.group_by)")
-            spine = spine.set_column(spine.column_names.index(self.group_by), self.group_by, groups)
-        check_column_names(self.carried)
-        for feature in self.spec.features:
-            kept = self.spec.join_keys if feature.source == "key" else self.spec.context
-            if feature.name in spine.column_names and (feature.name not in kept or feature.name in columns):
-                raise DataError(
-                    f"The name {feature.name!r} is a feature and a label or weight column of the spine.",
-                    where=f"feature view {feature.view}" if feature.view else f"features.{feature.source}",
-                    fix="rename one of them: a label must never be an input",
-                )
-        for name in self.spec.request_columns:
-            if name in columns:
-                raise DataError(
-                    f"An on-demand view reads {name!r}, which is a label column of the spine.",
-                    where=f"feature service {self.spec.service}",
-                    found=f"request columns {', '.join(self.spec.request_columns)}",
-                    fix="take the column out of the view's request source: a label must never be an input",
-                )
-        return spine, encode_labels(spine, self.tasks)
+    def identity(self, base: Base | None) -> str:
+        """The snapshot's id."""
+        return snapshot_id(
+            service=self.repo.spec,
+            registry_hash=self.repo.registry_hash,
+            sources=self.sources,
+            spine_sha256=self.spine_sha256,
+            training_set=self.config,
+            tasks=self.tasks,
+            group_by=self.group_by,
+            appended_to=None if base is None else base.key,
+            latest_views=self.latest_views,
+        )
 
-    def write(self, folder: Path, spine: pa.Table, labels: Labels, say: Callable[[str], None]) -> Manifest:
-        """Join, split, fit, encode and write; returns the manifest, which is not written yet."""
-        parts, boundaries = assign(spine[EVENT_TIMESTAMP], self.config.split)
-        weight = _sample_weight(spine, self.config.sample_weight)
-        say(f"joining {spine.num_rows:,} spine rows with {len(self.spec.views)} feature views (Feast)")
-        joined = self.repo.historical(spine)
-        raw = spine.drop_columns([name for name in label_columns(self.tasks) if name not in self.carried])
-        for feature in self.spec.retrieved:
-            raw = raw.append_column(feature.name, joined[feature.name])
-        raw = raw.combine_chunks()
-        data = EncodableRows(raw, labels, weight, self.carried)
-        rows = {part: np.flatnonzero(parts == number) for number, part in enumerate(PARTS)}
-        say(f"fitting the preprocessing to {rows['train'].size:,} training rows")
-        preprocessing = fit(self.config.preprocessing, self.spec.features, raw.take(pa.array(rows["train"])))
-        order = dict(rows)
-        order["train"] = np.random.default_rng(self.config.shuffle_seed).permutation(rows["train"])
-        files = {}
-        for part, chosen in order.items():
-            say(f"writing {chosen.size:,} rows of {part}")
-            files[part] = write_shards(folder, part, chosen, data, preprocessing, self.config.rows_per_shard)
-        train = Labels(labels.values[rows["train"]], labels.observed[rows["train"]])
+    def plan(self, work: Path, spine: Spine, split: SplitPlan, budget: int | None, identity: str) -> Build:
+        """The build, cut as an unfinished one in `work` was."""
+        join = self.repo.plan_join(
+            spine,
+            (*spine.columns, ROW_ID),
+            folder=work / "join",
+            budget=budget,
+            most_bucket_rows=MOST_BUCKET_ROWS,
+            identity=identity,
+            kept_plan=partial(kept_plan, work),
+            latest_views=self.latest_views,
+        )
+        keep_plan(work, join.join.plan, join.budget)
+        return Build(work, join, self.repo.spec, self.config, self.tasks, split, self.carried)
+
+
+@dataclass(frozen=True)
+class _Building:
+    """The stages, one after the other; each goes on where an earlier process stopped."""
+
+    inputs: _Inputs
+    build: Build
+    base: Base | None
+    identity: str
+    runs_on: RunsOn
+    final: Path
+    say: Say
+
+    def finish(self, spine: Spine) -> Manifest:
+        """Everything but the manifest file itself."""
+        build = self.build
+        records = self._prepare(spine.num_rows)
+        contract = self._check_contract(records)
+        preprocessing, growth = self._fit(records)
+        shards = plan_shards(build, records)
+        with atomic_file(build.preprocessing_file) as aside:
+            aside.write_text(preprocessing.model_dump_json())
+        files = self._write_shards(shards)
+        rows = dict(zip(PARTS, map(sum, zip(*(record.rows for record in records), strict=True)), strict=True))
+        written = {part: shards.rows(number) for number, part in enumerate(PARTS)}
+        counts = [pq.read_table(folder / LABELS_FILE) for folder in self._folders]
+        if self.base is not None:
+            files = self.base.put_below(build.result, files)
+            counts = [self.base.label_counts(), *counts]
+            rows, written = self.base.added(rows), self.base.added(written)
+        statistics, rates = label_summary(counts, build.tasks)
+        with atomic_file(build.result / LABELS_FILE) as aside:
+            pq.write_table(merged_label_counts(counts), aside)
+        contract.write(build.result)
+        boundaries = build.split.boundaries
         return Manifest(
             format_version=FORMAT_VERSION,
             id=self.identity,
             created=datetime.now(UTC),
             versions=_versions(),
-            service=self.spec,
-            registry_hash=self.repo.registry_hash,
-            sources=self.sources,
-            spine=SpineRecord(path=self.config.spine, sha256=self.spine_sha256, rows=spine.num_rows),
-            split=self.config.split,
-            boundaries=boundaries,
-            rows={part: int(chosen.size) for part, chosen in rows.items()},
+            service=build.spec,
+            registry_hash=self.inputs.repo.registry_hash,
+            sources=self.inputs.sources,
+            spine=SpineRecord(
+                path=build.config.spine, sha256=self.inputs.spine_sha256, rows=spine.first_id + spine.num_rows
+            ),
+            split=build.config.split,
+            boundaries=boundaries if self.base is None else self.base.boundaries_with(boundaries),
+            rows=written,
+            rows_before_sampling=rows,
+            quarantined=contract.quarantined,
             files=files,
             row_group_rows=ROW_GROUP_ROWS,
-            shuffle_seed=self.config.shuffle_seed,
-            join_keys=tuple(self.spec.join_keys),
-            group_by=self.group_by,
-            sample_weight=self.config.sample_weight,
-            schema=preprocessing.batch_schema(tuple(self.tasks)),
+            shuffle_seed=build.config.shuffle_seed,
+            join_keys=tuple(build.spec.join_keys),
+            group_by=self.inputs.group_by,
+            sample_weight=build.config.sample_weight,
+            schema=preprocessing.batch_schema(tuple(build.tasks)),
             preprocessing=preprocessing,
             missing=preprocessing.missing,
-            label_statistics=label_statistics(train, self.tasks),
-            label_rates={part: label_rates(labels, self.tasks, chosen) for part, chosen in rows.items()},
+            label_statistics=with_sampling(statistics, build.config.negative_sampling, build.config.over_sampling),
+            label_rates=rates,
+            appended=None if self.base is None else self.base.record(growth),
         )
 
+    @property
+    def _folders(self) -> list[Path]:
+        return [self.build.bucket_folder(bucket) for bucket in range(self.build.join.buckets)]
 
-def _sample_weight(spine: pa.Table, column: str | None) -> np.ndarray:
-    """Row weights, float32 `[rows]`."""
-    if column is None:
-        return np.ones(spine.num_rows, dtype=np.float32)
-    weight = numeric_values(spine[column], column)
-    bad = np.flatnonzero(~(weight >= 0.0))
-    if bad.size:
-        raise DataError(
-            f"The sample weight {column!r} is not a number >= 0 in every row.",
-            where=f"spine row {bad[0]}",
-            found=f"{spine[column][int(bad[0])].as_py()!r}, and {bad.size - 1} more rows",
-            allowed="finite numbers >= 0",
+    def _prepare(self, spine_rows: int) -> list[BucketRecord]:
+        """Join, check, split and count every bucket."""
+        build, say = self.build, self.say
+        done = sum(folder.is_dir() for folder in self._folders)
+        if done:
+            say(f"going on with an unfinished build: {done} of {len(self._folders)} buckets are done")
+        say(f"joining {build.join.join.plan.describe(build.join.join.views)}")
+        build.join.prepare(self.runs_on, say)
+        self._run(prepare_bucket, range(build.join.buckets), "joining", spine_rows, lambda record: record.spine_rows)
+        forget_views()
+        return [prepare_bucket(build, bucket) for bucket in range(build.join.buckets)]
+
+    def _check_contract(self, records: Sequence[BucketRecord]) -> ContractResult:
+        """The contract's verdict; the quarantined rows are put together. Raises `DataError` where it stops the run."""
+        build = self.build
+        states = [ContractState.read(folder / CONTRACT_FOLDER) for folder in self._folders]
+        result = summarise(states, build.spec, build.tasks, build.config.contract)
+        quarantine = build.result / "quarantine"
+        build.result.mkdir(exist_ok=True)
+        for bucket, record in enumerate(records):
+            if record.quarantined:
+                quarantine.mkdir(exist_ok=True)
+                shutil.copyfile(self._folders[bucket] / QUARANTINE_FILE, quarantine / f"part-{bucket:05d}.parquet")
+        if result.of("stop"):
+            rejected = self.final.with_name(f"{self.final.name}.rejected")
+            shutil.rmtree(rejected, ignore_errors=True)
+            rejected.mkdir()
+            result.write(rejected)
+            if quarantine.is_dir():
+                quarantine.rename(rejected / quarantine.name)
+            check(result, rejected)
+        for number, part in enumerate(PARTS):
+            if not any(record.rows[number] for record in records):
+                raise DataError(
+                    f"The {part} part has no row left.",
+                    where="training_set.contract",
+                    found=f"{result.quarantined:,} rows in quarantine",
+                    allowed="at least one row in each of train, validation and test",
+                )
+        return result
+
+    def _fit(self, records: Sequence[BucketRecord]) -> tuple[Preprocessing, dict[str, Any]]:
+        """The preprocessing, and how an appended one's vocabularies grew."""
+        folders = [folder / PREPROCESSING_FOLDER for folder in self._folders]
+        rows = sum(record.rows[0] for record in records)
+        if self.base is None:
+            self.say(f"fitting the preprocessing to {rows:,} training rows")
+            return PreprocessingState.finish_from(folders), {}
+        self.say(f"keeping the fitted preprocessing; {rows:,} new training rows may add to its vocabularies")
+        state = PreprocessingState.merged_from(folders)
+        return self.base.grown(state, self.build.config.preprocessing, self.say)
+
+    def _write_shards(self, plan: ShardPlan) -> dict[str, tuple[FileRecord, ...]]:
+        build = self.build
+        total = sum(map(plan.rows, range(len(PARTS))))
+        self.say(f"encoding {total:,} rows and writing {len(plan.labels())} shards")
+        self._run(partial_of(encode_bucket, plan), range(build.join.buckets), "encoding", total, int)
+        outcomes = self._run(
+            partial_of(write_shard, plan), range(len(plan.labels())), "writing", total, lambda found: found[1].rows
         )
-    return weight.astype(np.float32)
+        files: dict[str, tuple[FileRecord, ...]] = {}
+        for number, part in enumerate(PARTS):
+            records = sorted((record for at, record in outcomes if at == number), key=lambda record: record.path)
+            files[part] = tuple(records)
+        return files
+
+    def _run(
+        self, function: Callable[..., Any], pieces: Sequence[int], stage: str, total: int, rows: Callable[[Any], int]
+    ) -> list[Any]:
+        """Outcomes of `function(build, piece)`, in any order, with progress in rows."""
+        progress = RowProgress(total, self.say)
+        outcomes, done = [], 0
+        for outcome in run_tasks(partial(function, self.build), pieces, self.runs_on):
+            outcomes.append(outcome)
+            done += rows(outcome)
+            progress.add(rows(outcome), stage, done, total)
+        return outcomes
+
+
+def partial_of(function: Callable[..., Any], plan: ShardPlan) -> Callable[[Build, int], Any]:
+    """`function(build, plan, piece)` as a function of build and piece."""
+    return _WithPlan(function, plan)
+
+
+@dataclass(frozen=True)
+class _WithPlan:
+    function: Callable[..., Any]
+    plan: ShardPlan
+
+    def __call__(self, build: Build, piece: int) -> Any:
+        return self.function(build, self.plan, piece)
+
+
+@contextmanager
+def _place(wanted: str, rows: int, say: Say) -> Iterator[tuple[RunsOn, int | None]]:
+    """Where the pieces run, and the budget of one process there (None: whatever the offline store has)."""
+    cluster = bool(os.environ.get("RAY_ADDRESS"))
+    if wanted == "local" or (wanted == "auto" and not cluster and rows < RAY_ROWS):
+        yield "local", None
+        return
+    from mtl_ray.cluster import ray_session
+
+    say("building on Ray" + ("" if cluster or "ray" in sys.modules else ", which is started here"))
+    with ray_session(os.cpu_count() or 1):
+        import ray
+
+        from mtl_ray.data.join.budget import default_budget
+
+        cores = [int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]]
+        yield "ray", default_budget() // max(1, *cores)
+
+
+def _check_names(repo: FeatureRepo, columns: Sequence[str], labels: Sequence[str]) -> None:
+    """Raise `DataError` where a feature and a column of the spine share a name, or a label would be an input."""
+    spec = repo.spec
+    for feature in spec.features:
+        kept = spec.join_keys if feature.source == "key" else spec.context
+        if feature.name in columns and (feature.name not in kept or feature.name in labels):
+            raise DataError(
+                f"The name {feature.name!r} is a feature and a label or weight column of the spine.",
+                where=f"feature view {feature.view}" if feature.view else f"features.{feature.source}",
+                fix="rename one of them: a label must never be an input",
+            )
+    for name in spec.request_columns:
+        if name in labels:
+            raise DataError(
+                f"An on-demand view reads {name!r}, which is a label column of the spine.",
+                where=f"feature service {spec.service}",
+                found=f"request columns {', '.join(spec.request_columns)}",
+                fix="take the column out of the view's request source: a label must never be an input",
+            )
 
 
 def _versions() -> dict[str, str]:

@@ -9,7 +9,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from mtl_ray.data.manifest import FORMAT_VERSION, MANIFEST_FILE, FileRecord, Manifest
+from mtl_ray.data.contract.result import CONTRACT_FILE, ContractResult
+from mtl_ray.data.manifest import FORMAT_VERSION, LABELS_FILE, MANIFEST_FILE, FileRecord, Manifest
 from mtl_ray.data.source_files import sha256_of_file
 from mtl_ray.errors import SnapshotError
 from mtl_ray.schema import BatchSchema
@@ -33,6 +34,10 @@ class Snapshot:
         """(absolute path, rows) of the shards of `part` (train, validation or test) in row order."""
         return [(str(self.path.absolute() / file.path), file.rows) for file in self.manifest.files[part]]
 
+    def contract(self) -> ContractResult:
+        """What the data contract found."""
+        return ContractResult.model_validate_json((self.path / CONTRACT_FILE).read_bytes())
+
     def summary(self) -> dict[str, Any]:
         """What a job prints; JSON types only."""
         manifest = self.manifest
@@ -42,7 +47,9 @@ class Snapshot:
             "id": manifest.id,
             "service": manifest.service.service,
             "rows": manifest.rows,
-            "boundaries": manifest.boundaries.model_dump(mode="json"),
+            "quarantined": manifest.quarantined,
+            "contract": {severity: len(self.contract().of(severity)) for severity in ("stop", "warn")},
+            "boundaries": manifest.boundaries.model_dump(mode="json", exclude_none=True),
             "features": {
                 "categorical": len(manifest.batch_schema.categorical),
                 "numeric": len(manifest.batch_schema.numeric),
@@ -63,6 +70,9 @@ def open_snapshot(path: str | Path, verify: bool = False) -> Snapshot:
     """
     path = Path(path)
     manifest = _read_manifest(path)
+    for name in (CONTRACT_FILE, LABELS_FILE):
+        if not (path / name).is_file():
+            raise _damaged(path / name, "no such file")
     for records in manifest.files.values():
         for record in records:
             _check_file(path, record, verify)

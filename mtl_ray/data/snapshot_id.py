@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from mtl_ray.data.manifest import FORMAT_VERSION, ROW_GROUP_ROWS
 from mtl_ray.data.service_spec import ServiceSpec
 from mtl_ray.data.source_files import SourceFingerprint
-from mtl_ray.schema import Settings
+from mtl_ray.data.training_set_config import NOT_IN_SHARDS, TrainingSetConfig
 from mtl_ray.tasks import TaskConfig
 
-_NOT_IN_SHARDS = {"weight", "threshold", "normalize", "label"}
+_NOT_IN_SHARDS = {"weight", "threshold", "normalize", "label", "positive_weight", "class_weights", "calibrate"}
 """Fields of a task that change losses or metrics, but no label (`label` counts as the column that it means)."""
 
 
@@ -23,14 +23,17 @@ def snapshot_id(
     registry_hash: str,
     sources: tuple[SourceFingerprint, ...],
     spine_sha256: str,
-    training_set: Settings,
+    training_set: TrainingSetConfig,
     tasks: Mapping[str, TaskConfig],
     group_by: str | None,
+    appended_to: str | None = None,
+    latest_views: Sequence[str] = (),
 ) -> str:
     """Hexadecimal SHA-256.
 
     Content counts and places do not: paths of the spine and of the sources are left out, their hashes are in.
-    `training_set` is the `TrainingSetConfig`.
+    `appended_to` names the training set below this one and the first time
+    of its own rows; `latest_views` are those that were joined by their keys alone.
     """
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
@@ -39,11 +42,14 @@ def snapshot_id(
         "registry_hash": registry_hash,
         "sources": {source.source: source.sha256 for source in sources},
         "spine": spine_sha256,
-        "training_set": training_set.model_dump(mode="json", exclude={"spine"}),
+        "training_set": training_set.model_dump(mode="json", exclude=NOT_IN_SHARDS),
         # A list: the order of the tasks is the order of the label columns.
         "tasks": [[name, task.label_column(name), _labelling(task)] for name, task in tasks.items()],
         "group_by": group_by,
+        "appended_to": appended_to,
     }
+    if latest_views:
+        document["latest_views"] = sorted(latest_views)
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,12 +11,70 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges
 from mtl_ray.data.source_files import parquet_files
 from mtl_ray.errors import DataError, nearest
 
 EVENT_TIMESTAMP = "event_timestamp"
 ROW_ID = "row_id"
 TIMESTAMP_TYPE = pa.timestamp("us", "UTC")
+
+SCAN_ROWS = 1 << 17
+
+
+@dataclass(frozen=True)
+class Spine:
+    """The spine's rows with keys and times in one form each; picklable, and read a part at a time.
+
+    Join keys are int64 or string, event_timestamp is timestamp[us, UTC], `row_id` int64 is `first_id` plus the row's
+    position over all files in the order of their names. Nulls are still there.
+    """
+
+    rows: ParquetRows
+    keys: tuple[str, ...]
+    """Columns that are keys: join keys, and the key that metrics group by."""
+    columns: tuple[str, ...]
+    """Everything that is used of the spine but `row_id`."""
+    first_id: int = 0
+
+    @property
+    def num_rows(self) -> int:
+        """Rows of all files."""
+        return self.rows.num_rows
+
+    @property
+    def schema(self) -> pa.Schema:
+        """Of what `read` returns for all columns."""
+        return self.read(0, 0, (*self.columns, ROW_ID)).schema
+
+    def read(self, begin: int, end: int, columns: Sequence[str]) -> pa.Table:
+        """Rows [begin, end) of `columns`, which may include `row_id`.
+
+        Raises `DataError` for an integer key that does not fit into int64.
+        """
+        table = self.rows.read(begin, end, [name for name in columns if name != ROW_ID])
+        for name in table.column_names:
+            if name in self.keys:
+                table = table.set_column(table.column_names.index(name), name, _key_values(table[name], name))
+            elif name == EVENT_TIMESTAMP:
+                # safe=False: nanoseconds are cut to microseconds, the unit of every feature table.
+                times = table[name].cast(TIMESTAMP_TYPE, safe=False)
+                table = table.set_column(table.column_names.index(name), name, times)
+        if ROW_ID in columns:
+            ids = np.arange(begin + self.first_id, end + self.first_id, dtype=np.int64)
+            table = table.append_column(ROW_ID, pa.array(ids))
+        return table.select(list(columns))
+
+    def scan(self, columns: Sequence[str]) -> Iterator[pa.Table]:
+        """All rows that have a time, in order, with `columns`, event_timestamp and `row_id`, a part at a time."""
+        wanted = tuple(dict.fromkeys([*columns, EVENT_TIMESTAMP, ROW_ID]))
+        for begin, end in chunk_ranges(self.num_rows, SCAN_ROWS):
+            table = self.read(begin, end, wanted)
+            yield table.filter(pc.is_valid(table[EVENT_TIMESTAMP]))
+
+    def bytes_per_row(self, columns: Sequence[str]) -> float:
+        """Bytes in memory of one row of `columns`."""
+        return self.rows.bytes_per_row([name for name in columns if name != ROW_ID]) + 8
 
 
 def spine_files(path: str | Path) -> list[Path]:
@@ -32,66 +91,76 @@ def spine_files(path: str | Path) -> list[Path]:
     return files
 
 
-def read_spine(
+def open_spine(
     path: str | Path,
     join_keys: Sequence[str],
     labels: Sequence[str],
     context: Sequence[str] = (),
     extra: Sequence[str] = (),
-) -> pa.Table:
-    """The named columns of the spine, event_timestamp as timestamp[us, UTC] and `row_id` int64 `[rows]`.
+    group_by: str | None = None,
+) -> Spine:
+    """The named columns of the spine, checked by name and type without reading a row.
 
-    `row_id` is the row's position over all files in the order of their names. Join keys come out as int64 or string;
-    labels, context and `extra` columns (sample weight, group key) as they are. Raises `DataError` for a missing
-    column, a join key that is neither integer nor text, a null key or timestamp, or a time without a time zone.
+    `extra`: other columns that are wanted as they are (sample weight, split column); `group_by`: a key that metrics
+    group by. Raises `DataError` for a missing column, a key that is neither integer nor text, a time without a time
+    zone, files whose types differ, or a spine without rows.
     """
     files = spine_files(path)
-    wanted = list(dict.fromkeys([*join_keys, EVENT_TIMESTAMP, *labels, *context, *extra]))
-    kinds = dict.fromkeys(extra, "column")
+    named = [group_by] if group_by is not None else []
+    wanted = tuple(dict.fromkeys([*join_keys, EVENT_TIMESTAMP, *labels, *context, *extra, *named]))
+    kinds = dict.fromkeys([*extra, *named], "column")
     kinds |= dict.fromkeys(context, "context column")
     kinds |= dict.fromkeys(labels, "label column")
     kinds |= dict.fromkeys(join_keys, "join key")
-    tables = []
-    for file in files:
-        _check_columns(file, wanted, kinds)
-        tables.append(pq.read_table(file, columns=wanted, partitioning=None))
-    table = _concatenate(tables, files)
-    if table.num_rows == 0:
-        raise DataError("The spine has no rows.", where="training_set.spine", found=str(path))
-    for key in join_keys:
-        table = table.set_column(table.column_names.index(key), key, key_values(table[key], key, "join key"))
-    position = table.column_names.index(EVENT_TIMESTAMP)
-    table = table.set_column(position, EVENT_TIMESTAMP, _event_timestamp(table[EVENT_TIMESTAMP]))
-    if ROW_ID in table.column_names:
+    schemas = [_checked_schema(file, wanted, kinds) for file in files]
+    _check_same_types(schemas, files)
+    if ROW_ID in wanted:
         raise DataError(
             f"The column name {ROW_ID!r} is taken: it holds the row's position.",
             where=f"spine {path}",
             fix="rename the column in the spine",
         )
-    return table.append_column(ROW_ID, pa.array(np.arange(table.num_rows, dtype=np.int64)))
+    rows = ParquetRows.of(path)
+    if rows.num_rows == 0:
+        raise DataError("The spine has no rows.", where="training_set.spine", found=str(path))
+    for name in join_keys:
+        _check_key_type(rows.schema.field(name).type, name, "join key")
+    if group_by is not None:
+        _check_key_type(rows.schema.field(group_by).type, group_by, "group key (evaluation.group_by)")
+    _check_time_type(rows.schema.field(EVENT_TIMESTAMP).type)
+    return Spine(rows, tuple(dict.fromkeys([*join_keys, *named])), wanted)
 
 
-def _check_columns(file: Path, wanted: Sequence[str], kinds: dict[str, str]) -> None:
+def _checked_schema(file: Path, wanted: Sequence[str], kinds: dict[str, str]) -> pa.Schema:
+    """The wanted part of the file's schema."""
     try:
-        present = pq.read_schema(file).names
+        schema = pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
             "A file of the spine cannot be read as Parquet.", where=str(file), found=str(error).splitlines()[0]
         ) from error
     for column in wanted:
-        if column not in present:
-            guess = nearest(column, present)
+        if column not in schema.names:
+            guess = nearest(column, schema.names)
             raise DataError(
                 f"The spine has no {kinds.get(column, 'column')} {column!r}.",
                 where=str(file),
-                found=f"columns {', '.join(present)}",
+                found=f"columns {', '.join(schema.names)}",
                 fix=f"did you mean {guess!r}?" if guess else "add the column to the spine, or correct its name",
             )
+        if schema.names.count(column) > 1:
+            raise DataError(
+                f"The spine has {schema.names.count(column)} columns named {column!r}.",
+                where=str(file),
+                found=f"columns {', '.join(schema.names)}",
+                fix="rename or drop all but one",
+            )
+    return pa.schema([schema.field(column) for column in wanted])
 
 
-def _concatenate(tables: list[pa.Table], files: list[Path]) -> pa.Table:
-    for table, file in zip(tables, files, strict=True):
-        for field, first in zip(table.schema, tables[0].schema, strict=True):
+def _check_same_types(schemas: Sequence[pa.Schema], files: Sequence[Path]) -> None:
+    for schema, file in zip(schemas, files, strict=True):
+        for field, first in zip(schema, schemas[0], strict=True):
             both = {field.type, first.type}
             if len(both) > 1 and pa.null() not in both:
                 raise DataError(
@@ -100,32 +169,44 @@ def _concatenate(tables: list[pa.Table], files: list[Path]) -> pa.Table:
                     found=f"{field.type}, but {first.type} in {files[0]}",
                     fix="write all files with one schema",
                 )
-    return pa.concat_tables([table.replace_schema_metadata() for table in tables], promote_options="default")
 
 
-def key_values(values: pa.ChunkedArray, name: str, kind: str) -> pa.ChunkedArray:
-    """The key column `name` as int64 or string; `kind` says which key it is, such as `join key`.
+def _check_key_type(kind: pa.DataType, name: str, what: str) -> None:
+    inner = kind.value_type if pa.types.is_dictionary(kind) else kind
+    if pa.types.is_integer(inner) or pa.types.is_null(inner) or _is_text(inner):
+        return
+    raise DataError(
+        f"The {what} {name!r} is neither an integer nor text.",
+        where=f"spine column {name}",
+        found=f"type {kind}",
+        allowed="an integer type or string",
+        fix="cast the column in the spine (a float loses ids above 2^53)",
+    )
 
-    Raises `DataError` where a value is null, the type is neither integer nor text, or an integer passes int64.
-    """
+
+def _check_time_type(kind: pa.DataType) -> None:
+    if pa.types.is_timestamp(kind) and kind.tz is not None:
+        return
+    raise DataError(
+        f"The spine's {EVENT_TIMESTAMP} has no time zone.",
+        where=f"spine column {EVENT_TIMESTAMP}",
+        found=f"type {kind}",
+        allowed="timestamp with a time zone, such as timestamp[us, tz=UTC]",
+        fix=f"in pandas: frame['{EVENT_TIMESTAMP}'].dt.tz_localize('UTC'), or the zone that the times are in",
+    )
+
+
+def _key_values(values: pa.ChunkedArray, name: str) -> pa.ChunkedArray:
+    """A key column as int64 or string, null where missing."""
     if pa.types.is_dictionary(values.type):
         values = values.cast(values.type.value_type)
-    _refuse_nulls(values, f"{kind} {name!r}")
-    if pa.types.is_string(values.type) or pa.types.is_large_string(values.type):
+    if _is_text(values.type):
         return values.cast(pa.string())
-    if not pa.types.is_integer(values.type):
-        raise DataError(
-            f"The {kind} {name!r} is neither an integer nor text.",
-            where=f"spine column {name}",
-            found=f"type {values.type}",
-            allowed="an integer type or string",
-            fix="cast the column in the spine (a float loses ids above 2^53)",
-        )
     try:
         return values.cast(pa.int64())
     except pa.ArrowInvalid as error:
         raise DataError(
-            f"The {kind} {name!r} does not fit into 64 bits with a sign.",
+            f"The key {name!r} does not fit into 64 bits with a sign.",
             where=f"spine column {name}",
             found=f"type {values.type}, largest value {pc.max(values).as_py()}",
             allowed=f"at most {2**63 - 1}",
@@ -133,28 +214,5 @@ def key_values(values: pa.ChunkedArray, name: str, kind: str) -> pa.ChunkedArray
         ) from error
 
 
-def _event_timestamp(values: pa.ChunkedArray) -> pa.ChunkedArray:
-    if not pa.types.is_timestamp(values.type) or values.type.tz is None:
-        raise DataError(
-            f"The spine's {EVENT_TIMESTAMP} has no time zone.",
-            where=f"spine column {EVENT_TIMESTAMP}",
-            found=f"type {values.type}",
-            allowed="timestamp with a time zone, such as timestamp[us, tz=UTC]",
-            fix=f"in pandas: frame['{EVENT_TIMESTAMP}'].dt.tz_localize('UTC'), or the zone that the times are in",
-        )
-    _refuse_nulls(values, EVENT_TIMESTAMP)
-    # safe=False: nanoseconds are cut to microseconds, the unit of every feature table.
-    return values.cast(TIMESTAMP_TYPE, safe=False)
-
-
-def _refuse_nulls(values: pa.ChunkedArray, what: str) -> None:
-    if values.null_count == 0:
-        return
-    rows = np.flatnonzero(pc.is_null(values).to_numpy())
-    shown = ", ".join(str(row) for row in rows[:5])
-    raise DataError(
-        f"The spine's {what} is null in {rows.size} of {len(values)} rows.",
-        where=f"spine rows {shown}{', ...' if rows.size > 5 else ''}",
-        allowed="a value in every row",
-        fix="leave these rows out of the spine, or fill in the value",
-    )
+def _is_text(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind) or pa.types.is_string_view(kind))

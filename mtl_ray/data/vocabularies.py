@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import PlainSerializer, PlainValidator
 
+from mtl_ray.data.distributions import CategoryCounts
 from mtl_ray.errors import DataError
 from mtl_ray.schema import FIRST_KNOWN_ID, MISSING_ID, UNKNOWN_ID, Settings
 
@@ -124,27 +125,37 @@ def category_values(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array
     )
 
 
-def fit_vocabulary(columns: Sequence[tuple[str, pa.Array]], name: str, *, min_count: int, max_size: int) -> Vocabulary:
-    """The vocabulary of all values in `columns`, (column name, `category_values`) of the training part.
+def fit_vocabulary(
+    columns: Sequence[tuple[str, CategoryCounts]], name: str, *, min_count: int, max_size: int
+) -> Vocabulary:
+    """The vocabulary of all values in `columns`, (column name, counts in the training part).
 
     Counts run over all columns together. Known become at most `max_size` values that occur at least `min_count`
     times, the most frequent ones. Raises `DataError` where one column holds text and another integers.
     """
-    typed = [(column, values) for column, values in columns if not pa.types.is_null(values.type) and len(values)]
-    kinds = {values.type for _, values in typed}
-    if len(kinds) > 1:
+    table = vocabulary_counts(columns, name).table
+    frequent = by_falling_count(table.filter(pc.greater_equal(table["count"], min_count)))
+    return Vocabulary(values=tuple(frequent[:max_size].to_pylist()))
+
+
+def vocabulary_counts(columns: Sequence[tuple[str, CategoryCounts]], name: str) -> CategoryCounts:
+    """The counts over `columns`, (column name, counts), together.
+
+    Raises `DataError` where one column holds text and another integers.
+    """
+    typed = [(column, counts.kind) for column, counts in columns if not pa.types.is_null(counts.kind)]
+    if len({kind for _, kind in typed}) > 1:
         raise DataError(
             f"The features of the vocabulary {name!r} have different types.",
             where=f"vocabulary {name}",
-            found=", ".join(f"{column}: {values.type}" for column, values in typed),
+            found=", ".join(f"{column}: {kind}" for column, kind in typed),
             allowed="all integers or all text",
             fix="cast one of them, or give it a vocabulary of its own (tag `vocabulary` of the field)",
         )
-    if not typed:
-        return Vocabulary(values=())
-    merged = pa.chunked_array([values for _, values in typed])
-    counts = pc.value_counts(merged)
-    table = pa.table({"value": counts.field("values"), "count": counts.field("counts")})
-    table = table.filter(pc.and_(pc.is_valid(table["value"]), pc.greater_equal(table["count"], min_count)))
+    return CategoryCounts.merged(counts for _, counts in columns)
+
+
+def by_falling_count(table: pa.Table) -> pa.ChunkedArray:
+    """The values of `table` (value, count) in the order of ids: by falling count, equal counts by rising value."""
     order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("value", "ascending")])
-    return Vocabulary(values=tuple(table["value"].take(order[:max_size]).to_pylist()))
+    return table["value"].take(order)

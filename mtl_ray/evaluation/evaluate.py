@@ -43,6 +43,14 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
             found=checkpoint.context.training_set,
             allowed=snapshot.manifest.id,
         )
+    manifest = snapshot.manifest
+    if manifest.rows[part] != manifest.rows_before_sampling[part]:
+        raise ConfigError(
+            f"The {part} part was sampled, so its metrics would be those of another population.",
+            where="--split, training_set.negative_sampling and over_sampling",
+            found=f"{manifest.rows[part]:,} rows of {manifest.rows_before_sampling[part]:,}",
+            allowed="validation, test",
+        )
     truth = None
     if config.evaluation.truth is not None:
         truth = read_truth(config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))

@@ -11,6 +11,7 @@ import yaml
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.report.advice import Advice, advice
 from mtl_ray.report.charts import training
+from mtl_ray.report.contract_content import ContractContent, contract_content
 from mtl_ray.report.data_content import DataContent, data_content
 from mtl_ray.report.formatting import count, moment, number, percent
 from mtl_ray.report.glossary import MetricInfo, metric_info, overview_metrics
@@ -61,6 +62,7 @@ class Page:
     curves: tuple[Chart, ...]
     training_facts: tuple[Fact, ...]
     data: DataContent
+    contract: ContractContent | None
     glossary: tuple[MetricInfo, ...]
     advice: tuple[Advice, ...]
     config: str
@@ -86,6 +88,7 @@ def collect(run: RunFiles) -> Page:
         curves=_curves(history),
         training_facts=training_facts(run),
         data=data_content(run.training_set, run.config),
+        contract=contract_content(run.contract, run.config),
         glossary=_glossary(tasks),
         advice=advice(_shown_path(run), evaluation, history, None if planned is None else int(planned)),
         config=run.config_text,

@@ -81,9 +81,19 @@ def _facts(manifest: Mapping[str, Any], config: Mapping[str, Any]) -> tuple[tupl
         ("registry", _short(manifest.get("registry_hash"))),
         ("training set", _short(manifest.get("id"))),
         ("spine", _mapping(manifest, "spine").get("path")),
+        ("split by", _split(_mapping(manifest, "split"))),
         ("built", moment(manifest["created"]) if manifest.get("created") else None),
     ]
     return tuple((label, str(value)) for label, value in facts if value)
+
+
+def _split(split: Mapping[str, Any]) -> str | None:
+    """The kind of split with what it keeps together or apart."""
+    kind = split.get("by")
+    if kind == "k_fold":
+        kind = f"fold {split.get('fold')} of {split.get('folds')}"
+    column = split.get("column")
+    return f"{kind}, {column}" if kind and column else kind
 
 
 def _short(identity: Any) -> str | None:
@@ -98,6 +108,9 @@ def _parts(manifest: Mapping[str, Any]) -> tuple[Part, ...]:
         return ()
     times = _mapping(manifest, "boundaries")
     marks = [moment(times.get(key)) for key in ("first", "validation_from", "test_from", "last")]
+    if times.get("first") and times.get("validation_from") is None:
+        # Not split by time: every part spans it all.
+        return tuple(Part(part, count(rows[part]), rows[part] / total, marks[0], marks[-1]) for part in PARTS)
     return tuple(
         Part(part, count(rows[part]), rows[part] / total, marks[at], marks[at + 1]) for at, part in enumerate(PARTS)
     )

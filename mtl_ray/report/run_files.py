@@ -9,7 +9,9 @@ from pathlib import Path
 from typing import Any
 
 import yaml
+from pydantic import ValidationError
 
+from mtl_ray.data.contract import CONTRACT_FILE, ContractResult
 from mtl_ray.errors import CheckpointError
 from mtl_ray.evaluation.results import EvaluationResult, read_result
 from mtl_ray.tracking import read_metrics
@@ -27,6 +29,8 @@ class RunFiles:
     config_text: str
     environment: dict[str, Any]
     training_set: dict[str, Any]
+    contract: ContractResult | None
+    """The check of the training set's rows; None where the training set was built without one."""
     steps: tuple[dict[str, Any], ...]
     """Step lines of metrics.jsonl by step; of a step that was repeated after a restart, the last line."""
     epochs: tuple[dict[str, Any], ...]
@@ -58,6 +62,7 @@ def read_run(folder: Path) -> RunFiles:
         config_text=config_text,
         environment=_json_file(folder / "environment.json"),
         training_set=_json_file(folder / "training_set.json"),
+        contract=_contract(folder / CONTRACT_FILE),
         steps=steps,
         epochs=epochs,
         summary=_json_file(folder / "summary.json"),
@@ -107,6 +112,16 @@ def _mapping(path: Path, text: str, parse: Callable[[str], Any]) -> dict[str, An
 
 def _json_file(path: Path) -> dict[str, Any]:
     return _mapping(path, _text(path), json.loads)
+
+
+def _contract(path: Path) -> ContractResult | None:
+    if not path.exists():
+        return None
+    try:
+        return ContractResult.model_validate_json(_text(path))
+    except ValidationError as error:
+        first = error.errors()[0]
+        raise _damaged(path, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
 def _metrics(path: Path) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, Any], ...]]:

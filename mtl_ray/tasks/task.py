@@ -56,17 +56,31 @@ class Task(ABC):
 
     @abstractmethod
     def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Loss of each row `[B]`, not reduced and not masked; finite for every label that `encode_labels` admits
-        and for the 0 that stands for a label that is not observed."""
+        """Loss of each row `[B]`, not reduced, masked, weighted or corrected; finite for every label that
+        `encode_labels` admits and for the 0 that stands for a label that is not observed."""
+
+    def class_weight(self, label: Tensor) -> Tensor | None:  # noqa: ARG002 - types without classes weigh rows alike
+        """Weight of each row in the training loss for its class, `[B]`, 1 on average over the observed rows
+        that are trained on; None where all weigh 1. Defined, and to be ignored, where not observed."""
+        return None
+
+    def copies(self, label: Tensor, observed: Tensor) -> Tensor | None:  # noqa: ARG002 - only binary labels are sampled
+        """How often, on average, sampling by this task's label has left a training row to train on: `[B]`,
+        above 0, from this task's `label` and `observed` `[B]`; None where it has sampled nothing."""
+        return None
+
+    def corrected(self, logits: Tensor) -> Tensor:
+        """The logits that predict: with what sampling and class weights did to the rates taken out of those trained."""
+        return logits
 
     @abstractmethod
     def predict(self, logits: Tensor) -> Tensor:
-        """Predictions in label units, `[B]` or `[B, C]`: see the task type."""
+        """Predictions in label units from the model's logits, which it corrects: `[B]` or `[B, C]`, see the type."""
 
     @abstractmethod
     def initial_bias(self) -> Tensor:
-        """Bias of the head `[C_t]`, float32, with which logits of 0 + bias predict the training part's labels on
-        average; finite without any label."""
+        """Bias of the head `[C_t]`, float32: logits of 0 + bias fit the labels that are trained on (sampled, weighted)
+        on average, and so, corrected, those of the training part. Finite without any label."""
 
     @abstractmethod
     def metrics(self, grouped: bool) -> dict[str, Metric]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 import signal
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +19,8 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
 from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.config import Config
+from mtl_ray.data.contract import CONTRACT_FILE
+from mtl_ray.data.contract.table import summary_line
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.staging import writable_folder
@@ -58,12 +61,14 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
     snapshot = build_training_set(
         config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
     )
+    say(f"data contract: {summary_line(snapshot.contract())}")
     if snapshot.found:
         say("verifying its checksums")
         open_snapshot(snapshot.path, verify=True)
     _check_metric_is_defined(config, snapshot)
     plan = plan_batches(config, snapshot)
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
+    shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
     say(f"run folder {run.path}")
     say(
         f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
@@ -109,7 +114,7 @@ def _check_metric_is_defined(config: Config, snapshot: Snapshot) -> None:
         where=f"training.early_stopping.metric: {metric}",
         found=f"{rate.observed} labels of {task}" + (", all of one class" if rate.observed else ""),
         allowed="labels, of both classes for a ranking metric",
-        fix="another metric, or a larger validation part (training_set.split.validation)",
+        fix="another metric, or a larger validation part (training_set.split)",
     )
 
 

@@ -10,6 +10,13 @@ one with a thousand), and is undefined on a rank without any. Hence two steps ar
 
 The loss of a rank is world_size times its part of the global mean, as DistributedDataParallel averages gradients
 over ranks: the averaged gradient is that of the global mean.
+
+Imbalance. Where training rows were sampled by one task's label, every other task weighs a row by 1 / its expected
+number of copies (Horvitz and Thompson 1952), which makes its weighted mean that of the rows before sampling; the
+sampled task itself learns from the rows as they are and corrects its logits (see `mtl_ray.tasks.binary`). Class weights
+multiply the losses but not the number that they are divided by: their mean is 1 over the training part, not in every
+batch, and dividing by a batch's own mean would take weight from positives wherever several meet. Validation rows are
+never sampled nor weighed, and their losses are those of corrected logits.
 """
 
 from __future__ import annotations
@@ -28,23 +35,56 @@ class TaskLosses(NamedTuple):
     """One rank's part of the tasks' losses, in task order."""
 
     sums: Tensor
-    """sample_weight * loss summed over observed rows, `[T]`, differentiable."""
+    """row weight * loss summed over observed rows, `[T]`, differentiable."""
     weights: Tensor
-    """sample_weight summed over observed rows, `[T]`, in the dtype of `sums`, no gradient."""
+    """Row weights summed over observed rows, class weights left out, `[T]`, in the dtype of `sums`, no gradient."""
 
 
 def task_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
-    """Sums over the rows of this rank. `tasks` in the order of the label columns; logits `[B, C_t]` by task.
+    """Sums over the training rows of this rank. `tasks` in the order of the label columns; logits `[B, C_t]` by task.
 
-    Rows that are not observed (padding included) add exactly nothing, to the gradients neither.
+    A row weighs its sample_weight, corrected for sampling, times its class weight. Rows that are not observed (padding
+    included) add exactly nothing, to the gradients neither.
     """
+    copies = _copies(batch, tasks)
     sums, weights = [], []
     for column, (name, task) in enumerate(tasks.items()):
-        loss_B = task.loss(logits[name], batch.labels[:, column])
-        weight_B = torch.where(batch.observed[:, column], batch.sample_weight, 0.0).to(loss_B.dtype)
+        label_B = batch.labels[:, column]
+        loss_B = task.loss(logits[name], label_B)
+        weight_B = _observed_weight(batch, column).to(loss_B.dtype)
+        for other, copies_B in copies.items():
+            if other != name:
+                weight_B = weight_B / copies_B
+        class_weight_B = task.class_weight(label_B)
+        loss_weight_B = weight_B if class_weight_B is None else weight_B * class_weight_B
+        sums.append(torch.dot(loss_B, loss_weight_B))
+        weights.append(weight_B.sum())
+    return TaskLosses(torch.stack(sums), torch.stack(weights))
+
+
+def validation_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
+    """As `task_losses`, for rows that are not trained on: sample weights alone, and the logits that predict."""
+    sums, weights = [], []
+    for column, (name, task) in enumerate(tasks.items()):
+        loss_B = task.loss(task.corrected(logits[name]), batch.labels[:, column])
+        weight_B = _observed_weight(batch, column).to(loss_B.dtype)
         sums.append(torch.dot(loss_B, weight_B))
         weights.append(weight_B.sum())
     return TaskLosses(torch.stack(sums), torch.stack(weights))
+
+
+def _observed_weight(batch: Batch, column: int) -> Tensor:
+    return torch.where(batch.observed[:, column], batch.sample_weight, 0.0)
+
+
+def _copies(batch: Batch, tasks: Mapping[str, Task]) -> dict[str, Tensor]:
+    """Task that was sampled by -> expected copies of each row `[B]`."""
+    found = {}
+    for column, (name, task) in enumerate(tasks.items()):
+        copies_B = task.copies(batch.labels[:, column], batch.observed[:, column])
+        if copies_B is not None:
+            found[name] = copies_B
+    return found
 
 
 def normalise(sums: Tensor, global_weights: Tensor, world_size: int) -> Tensor:

@@ -14,7 +14,7 @@ from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.metrics import Metric
 from mtl_ray.tasks import Task
-from mtl_ray.training.loss import task_losses
+from mtl_ray.training.loss import validation_losses
 from mtl_ray.training.step import LossTotals, autocast, to_precision
 
 Groups = npt.NDArray[np.generic]
@@ -30,7 +30,8 @@ def validate(
 ) -> dict[str, float]:
     """Losses and metrics over all ranks' batches, named `<task>/<metric>`. Collective; ranks may differ in batches.
 
-    Sample weights count in the losses, as in training, and not in the metrics, as in evaluation.
+    Sample weights count in the losses, as in training, and not in the metrics, as in evaluation. Class weights count in
+    neither, and both are of corrected logits.
 
     Args:
         model: the model itself, not its DDP wrapper (whose forward is a collective).
@@ -47,7 +48,7 @@ def validate(
         batch = to_precision(batch, device, precision)
         with autocast(device, precision):
             logits = model(batch)
-        totals.add(*task_losses(logits, batch, tasks))
+        totals.add(*validation_losses(logits, batch, tasks))
         observed = batch.observed.cpu().numpy()
         labels = batch.labels.cpu().numpy()
         for index, (name, task) in enumerate(tasks.items()):

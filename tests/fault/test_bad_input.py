@@ -37,7 +37,8 @@ def refusal(config: dict[str, Any], kind: type[UserError]) -> str:
     if storage.is_dir():
         left = {path.name for path in set(storage.glob("*")) - before}
         assert left <= {"training_sets"}
-        assert not [path for path in storage.glob("training_sets/*") if not (path / "manifest.json").is_file()]
+        assert not list(storage.glob("training_sets/.building/*/*"))
+        assert not [path for path in storage.glob("training_sets/[!.]*") if not (path / "manifest.json").is_file()]
     return str(caught.value)
 
 
@@ -70,8 +71,7 @@ def test_missing_label_column(config: dict[str, Any]) -> None:
 
 def test_label_outside_its_range(config: dict[str, Any], spine: Any) -> None:
     def broken(table: pa.Table) -> pa.Table:
-        values = table["click"].to_pylist()
-        values[7] = 2
+        values = [2 if row % 10 == 7 else value for row, value in enumerate(table["click"].to_pylist())]
         return table.set_column(table.column_names.index("click"), "click", pa.array(values, pa.int64()))
 
     spine(broken)
@@ -79,7 +79,32 @@ def test_label_outside_its_range(config: dict[str, Any], spine: Any) -> None:
     assert "click" in message
     assert "2" in message
     assert "row 7" in message
-    assert "0" in message
+    assert "0, 1, false, true" in message
+    assert "at most 5.0% of the rows" in message
+
+
+def test_a_few_broken_rows_are_quarantined_with_their_reasons(config: dict[str, Any], spine: Any) -> None:
+    def broken(table: pa.Table) -> pa.Table:
+        values = table["click"].to_pylist()
+        values[7] = 2
+        keys = pa.array([None if row == 5 else key for row, key in enumerate(table["user_id"].to_pylist())])
+        table = table.set_column(table.column_names.index("click"), "click", pa.array(values, pa.int64()))
+        return table.set_column(table.column_names.index("user_id"), "user_id", keys)
+
+    spine(broken)
+    tree = parse_config(config)
+    snapshot = build_training_set(config["storage"], tree.features, tree.training_set, tree.tasks, "user_id")
+    rows = pq.read_table(snapshot.path / "quarantine").sort_by("row_id")
+    assert rows["row_id"].to_pylist() == [5, 7]
+    assert rows["reason"].to_pylist() == ["user_id is missing (join key)", "label click is refused"]
+    assert snapshot.manifest.quarantined == 2
+    assert snapshot.contract().reasons == {"user_id is missing (join key)": 1, "label click is refused": 1}
+    written = [
+        pq.read_table(path, columns=["row_id"]) for part in snapshot.manifest.files for path, _ in snapshot.files(part)
+    ]
+    ids = set(pa.concat_tables(written)["row_id"].to_pylist())
+    assert ids.isdisjoint({5, 7})
+    assert len(ids) + 2 == snapshot.manifest.spine.rows
 
 
 def test_absent_feature_service(config: dict[str, Any]) -> None:
@@ -109,13 +134,13 @@ def test_spine_without_time_zone(config: dict[str, Any], spine: Any) -> None:
 def test_spine_with_null_keys(config: dict[str, Any], spine: Any) -> None:
     def broken(table: pa.Table) -> pa.Table:
         keys = table["user_id"]
-        mask = pa.array([row in (3, 5) for row in range(table.num_rows)])
+        mask = pa.array([row % 10 == 3 for row in range(table.num_rows)])
         return table.set_column(table.column_names.index("user_id"), "user_id", pc.if_else(mask, None, keys))
 
     spine(broken)
     message = refusal(config, DataError)
-    assert "user_id" in message
-    assert "3" in message
+    assert "user_id is missing (join key)" in message
+    assert "the first in row 3" in message
 
 
 def test_empty_split(config: dict[str, Any]) -> None:

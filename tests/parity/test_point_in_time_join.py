@@ -1,4 +1,4 @@
-"""The point-in-time join through Feast against one written here row by row, on random small tables."""
+"""The point-in-time join through Feast, by its duckdb store and by ours, against one written here row by row."""
 
 from __future__ import annotations
 
@@ -14,8 +14,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from mtl_ray.data.feature_store import FeatureRepo, FeaturesConfig
-from tests.tiny_shop import apply_repo
+from mtl_ray.data.feature_store import OURS, FeatureRepo, FeaturesConfig
+from tests.tiny_shop import SETTINGS, apply_repo
 
 START = datetime(2026, 3, 28, tzinfo=UTC)
 """The day before the clocks change in Berlin: a day added in local time would be 23 hours."""
@@ -106,8 +106,8 @@ class Shop:
         return result
 
 
-@pytest.fixture(scope="module")
-def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
+@pytest.fixture(scope="module", params=["duckdb", OURS])
+def shop(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Shop:
     from feast import Entity, FeatureService, FeatureView, Field, FileSource
     from feast.types import Int64
     from feast.value_type import ValueType
@@ -135,7 +135,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Shop:
                 source=source,
             )
         )
-    apply_repo(root / "repo", [*entities.values(), *views, FeatureService(name="joined_v1", features=views)])
+    objects = [*entities.values(), *views, FeatureService(name="joined_v1", features=views)]
+    apply_repo(root / "repo", objects, SETTINGS.replace(OURS, request.param))
     return Shop(FeatureRepo(FeaturesConfig(repo=str(root / "repo"), service="joined_v1")), root)
 
 

@@ -16,11 +16,11 @@ import pyarrow.parquet as pq
 import pytest
 from pydantic import TypeAdapter
 
+from mtl_ray.data import snapshot as snapshot_module
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.manifest import Manifest
 from mtl_ray.data.packing import unpacked
 from mtl_ray.data.snapshot import Snapshot, TrainingSetConfig, build_training_set, open_snapshot
-from mtl_ray.data.staging import staged_folder
 from mtl_ray.errors import DataError, FeatureStoreError, SnapshotError, StorageError
 from mtl_ray.schema import MISSING_ID
 from mtl_ray.tasks import TaskConfig
@@ -287,42 +287,66 @@ def test_a_damaged_manifest_is_named(built: Snapshot, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mtl_ray.data.staging import staged_folder
-with staged_folder(Path(sys.argv[1])) as aside:
-    (aside / "manifest.json").write_text("{}")
-    os.kill(os.getpid(), signal.SIGKILL)
+from mtl_ray.data import snapshot
+from tests.unit.data.test_snapshot import Shop, TASKS
+snapshot.MOST_BUCKET_ROWS = 100
+prepare = snapshot.prepare_bucket
+def killing(build, bucket):
+    if bucket == 4:
+        os.kill(os.getpid(), signal.SIGKILL)
+    return prepare(build, bucket)
+snapshot.prepare_bucket = killing
+Shop(Path(sys.argv[1])).build(Path(sys.argv[2]))
 """
 
 
-def test_a_killed_build_leaves_nothing_that_looks_whole(tmp_path: Path) -> None:
-    final = tmp_path / "service-0123"
-    killed = subprocess.run([sys.executable, "-c", KILLED, str(final)], check=False)
-    assert killed.returncode == -9
-    leftovers = list(tmp_path.iterdir())
-    assert len(leftovers) == 1
-    assert leftovers[0].name.startswith(".building-")
-    with staged_folder(final) as aside:
-        assert list(tmp_path.iterdir()) == [aside]  # what the killed process left is gone
-        (aside / "manifest.json").write_text("{}")
-    assert list(tmp_path.iterdir()) == [final]
+def visible(folder: Path) -> list[Path]:
+    return [path for path in folder.iterdir() if not path.name.startswith(".")]
 
 
-def test_what_another_host_is_writing_is_left_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """On shared storage: `node` must not take `node-9999999`'s folder for one of its own dead process 9999999."""
-    monkeypatch.setattr("socket.gethostname", lambda: "node-9999999")  # above the kernel's largest process number
-    with staged_folder(tmp_path / "theirs") as other:
-        (other / "shard").write_text("rows")
-        monkeypatch.setattr("socket.gethostname", lambda: "node")
-        with staged_folder(tmp_path / "ours"):
-            assert (other / "shard").is_file()
-    assert (tmp_path / "theirs" / "shard").is_file()
+def test_a_killed_build_looks_like_nothing_and_is_gone_on_with(
+    built: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = [sys.executable, "-c", KILLED, str(tmp_path / "shop"), str(tmp_path / "runs")]
+    assert subprocess.run(command, check=False).returncode == -9
+    sets = tmp_path / "runs" / "training_sets"
+    assert visible(sets) == []
+    prepared = {file: file.stat().st_mtime_ns for file in sets.glob(".building/*/buckets/*/rows.parquet")}
+    assert len(prepared) == 4
+    seen: dict[Path, int] = {}
+    move = snapshot_module.move_into_place
+
+    def look_and_move(result: Path, final: Path) -> None:
+        seen.update({file: file.stat().st_mtime_ns for file in prepared})
+        move(result, final)
+
+    monkeypatch.setattr(snapshot_module, "move_into_place", look_and_move)
+    monkeypatch.setattr(snapshot_module, "MOST_BUCKET_ROWS", 100)
+    shop, said = Shop(tmp_path / "again"), []
+    snapshot = build_training_set(str(tmp_path / "runs"), shop.features, shop.config(), TASKS, "user_id", said.append)
+    assert any("4 of 10 buckets are done" in line for line in said)
+    assert seen == prepared  # not one of them was written again
+    assert visible(sets) == [snapshot.path]
+    assert checksums(snapshot) == checksums(built)
+    assert not list(sets.glob(".building/*/*"))
+
+
+def test_the_cut_into_buckets_changes_nothing(
+    shop: Shop, built: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(snapshot_module, "MOST_BUCKET_ROWS", 37)
+    small = shop.build(tmp_path, memory_budget="1GB")
+    assert checksums(small) == checksums(built)
+    for part in ("preprocessing", "label_statistics", "label_rates", "rows", "missing"):
+        assert getattr(small.manifest, part) == getattr(built.manifest, part)
 
 
 def test_a_failed_build_leaves_nothing(shop: Shop, tmp_path: Path) -> None:
     split = {"validation_from": "2030-01-01T00:00:00+00:00", "test_from": "2030-02-01T00:00:00+00:00"}
     with pytest.raises(DataError, match="validation part of the split has no rows"):
         shop.build(tmp_path, split=split)
-    assert list((tmp_path / "training_sets").iterdir()) == []
+    assert visible(tmp_path / "training_sets") == []
+    assert not list((tmp_path / "training_sets").glob(".building/*/*"))
 
 
 def test_storage_that_cannot_be_written_is_refused_before_any_work(shop: Shop, tmp_path: Path) -> None:
@@ -364,7 +388,7 @@ def test_groups_that_no_metric_can_use_are_refused_before_the_join(
     config = shop.config(spine=str(tmp_path / "spine.parquet"))
     with pytest.raises(DataError, match=message):
         build_training_set(str(tmp_path / "runs"), shop.features, config, TASKS, "team")
-    assert list((tmp_path / "runs" / "training_sets").iterdir()) == []
+    assert visible(tmp_path / "runs" / "training_sets") == []
 
 
 def test_a_label_outside_its_range_is_refused_before_the_join(shop: Shop, tmp_path: Path) -> None:

@@ -20,7 +20,7 @@ from mtl_ray.data.labels import LabelRate
 from mtl_ray.data.manifest import Manifest, SpineRecord
 from mtl_ray.data.preprocessing import PreprocessingConfig, fit
 from mtl_ray.data.service_spec import FeatureSpec, ServiceSpec
-from mtl_ray.data.splits import SplitBoundaries, SplitConfig
+from mtl_ray.data.splits import SplitBoundaries, TimeSplitConfig
 from mtl_ray.evaluation.results import write_result
 from mtl_ray.evaluation.summarise import summarise
 from mtl_ray.schema import BatchSchema, LabelStatistics
@@ -311,7 +311,7 @@ def manifest(options: RunOptions) -> dict[str, Any]:
         registry_hash="b41f0d2c9a7755e0c2f1",
         sources=(),
         spine=SpineRecord(path="data/ecommerce/spine", sha256="77", rows=500_000),
-        split=SplitConfig(validation=0.1, test=0.1),
+        split=TimeSplitConfig(validation=0.1, test=0.1),
         boundaries=SplitBoundaries(
             first=datetime(2026, 3, 1, 0, 0, 4, tzinfo=UTC),
             validation_from=datetime(2026, 4, 20, 11, 2, 9, tzinfo=UTC),
@@ -319,6 +319,8 @@ def manifest(options: RunOptions) -> dict[str, Any]:
             last=datetime(2026, 4, 30, 23, 59, 51, tzinfo=UTC),
         ),
         rows={"train": 400_000, "validation": 50_000, "test": 50_000},
+        rows_before_sampling={"train": 400_000, "validation": 50_000, "test": 50_000},
+        quarantined=0,
         files={},
         row_group_rows=8192,
         shuffle_seed=0,

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
 import pytest
 import torch
+from pydantic import ValidationError
 from sklearn.metrics import log_loss
 
 from mtl_ray.errors import DataError
@@ -122,3 +124,84 @@ def test_metrics_rank_and_decide_at_the_threshold() -> None:
     assert values["accuracy"] == 1.0, "0.6 counts as negative at 0.7"
     assert "gauc" not in values
     assert "gauc" in {name for metric in task.metrics(grouped=True).values() for name in metric.compute()}
+
+
+def imbalanced(
+    positive_weight: float | Literal["balanced"] = 1.0, calibrate: bool = True, **statistics: float
+) -> BinaryTask:
+    config = BinaryTaskConfig(positive_weight=positive_weight, calibrate=calibrate)
+    return config.build("click", LabelStatistics.model_validate({"observed": 1000, "mean": 0.02, **statistics}))
+
+
+@pytest.mark.parametrize(
+    ("task", "learnt", "predicted"),
+    [
+        # A base rate of 0.02 is odds of 1 to 49.
+        (imbalanced(negative_keep=0.1), 10 / 49, 0.02),
+        (imbalanced(positive_repeat=7.0), 7 / 49, 0.02),
+        (imbalanced(positive_weight=3.0), 3 / 49, 0.02),
+        (imbalanced(positive_weight="balanced"), 1.0, 0.02),
+        (imbalanced(3.0, negative_keep=0.5, positive_repeat=2.0), 12 / 49, 0.02),
+        (imbalanced("balanced", negative_keep=0.5, positive_repeat=2.0), 1.0, 0.02),
+        (imbalanced(positive_weight=3.0, calibrate=False), 3 / 49, 3 / 52),
+        (imbalanced("balanced", calibrate=False), 1.0, 0.5),
+        # What sampling did is taken out in any case: balanced, 4 of these 49 to 1 are its own.
+        (imbalanced("balanced", calibrate=False, negative_keep=0.5, positive_repeat=2.0), 1.0, 1 / 5),
+    ],
+)
+def test_the_bias_starts_at_the_odds_that_are_learnt(task: BinaryTask, learnt: float, predicted: float) -> None:
+    bias = task.initial_bias()
+    assert float(bias.exp()) == pytest.approx(learnt, rel=1e-5)
+    assert float(task.predict(bias[None])) == pytest.approx(predicted, rel=1e-5)
+
+
+def test_corrected_logits_are_the_true_odds() -> None:
+    task = imbalanced(positive_weight=2.0, negative_keep=0.25, positive_repeat=3.0)
+    logits = torch.tensor([[-2.0], [0.0], [4.0]], dtype=torch.float64)
+    torch.testing.assert_close(task.corrected(logits).exp(), logits.exp() * 0.25 / 3.0 / 2.0)
+    torch.testing.assert_close(task.predict(logits), torch.sigmoid(task.corrected(logits)).squeeze(-1))
+    assert task.corrected(logits.bfloat16()).dtype == torch.float32
+
+
+def test_without_imbalance_nothing_is_touched() -> None:
+    task = build()
+    logits = torch.randn(5, 1)
+    assert task.corrected(logits) is logits
+    assert task.class_weight(torch.ones(5)) is None
+    assert task.copies(torch.ones(5), torch.ones(5, dtype=torch.bool)) is None
+
+
+@pytest.mark.parametrize("weight", [0.2, 5.0, "balanced"])
+def test_class_weights_keep_their_ratio_and_the_scale_of_the_loss(weight: float | Literal["balanced"]) -> None:
+    task = imbalanced(weight, negative_keep=0.5, positive_repeat=3.0)
+    label = torch.tensor([0.0, 1.0], dtype=torch.float64)
+    weights = task.class_weight(label)
+    assert weights is not None
+    rows = torch.tensor([980 * 0.5, 20 * 3.0], dtype=torch.float64)
+    expected = 490 / 60 if weight == "balanced" else weight
+    assert float(weights[1] / weights[0]) == pytest.approx(expected, rel=1e-12)
+    assert float((rows * weights).sum() / rows.sum()) == pytest.approx(1.0, rel=1e-12)
+    assert weights.dtype == torch.float64
+
+
+def test_copies_are_those_of_observed_labels() -> None:
+    task = imbalanced(negative_keep=0.1, positive_repeat=3.0)
+    observed = torch.tensor([True, True, False])
+    copies = task.copies(torch.tensor([0.0, 1.0, 0.0], dtype=torch.float64), observed)
+    assert copies is not None
+    assert copies.tolist() == [0.1, 3.0, 1.0]
+
+
+@pytest.mark.parametrize("mean", [0.0, 1.0, None])
+def test_balanced_without_both_classes_is_finite(mean: float | None) -> None:
+    statistics = LabelStatistics(observed=0 if mean is None else 50, mean=mean, negative_keep=0.5)
+    task = BinaryTaskConfig(positive_weight="balanced").build("click", statistics)
+    assert math.isfinite(float(task.initial_bias()))
+    assert math.isfinite(float(task.predict(torch.zeros(1, 1))))
+
+
+@pytest.mark.parametrize("weight", [0, -1.0, float("inf"), float("nan"), "heavy", True, None, [1.0]])
+def test_a_positive_weight_outside_its_range_is_refused(weight: object) -> None:
+    with pytest.raises(ValidationError, match="finite number > 0, or all of them balanced") as caught:
+        BinaryTaskConfig.model_validate({"positive_weight": weight})
+    assert caught.value.error_count() == 1

@@ -118,3 +118,69 @@ def test_metrics_take_class_probabilities() -> None:
     (metric,) = task.metrics(grouped=True).values()
     metric.update(np.array([[0.2, 0.7, 0.1], [0.5, 0.3, 0.2]]), np.array([1.0, 1.0]))
     assert metric.compute()["accuracy"] == 0.5
+
+
+def weighted(weights: object, calibrate: bool = True, counts: tuple[int, ...] | None = (10, 30, 60)) -> MulticlassTask:
+    config = MulticlassTaskConfig.model_validate(
+        {"classes": (1, 2, 3), "class_weights": weights, "calibrate": calibrate}
+    )
+    return config.build("rating", LabelStatistics(observed=sum(counts or ()), class_counts=counts))
+
+
+@pytest.mark.parametrize(
+    ("weights", "ratios"), [([1, 2.0, 5], [1.0, 2.0, 5.0]), ("balanced", [1 / 10, 1 / 30, 1 / 60])]
+)
+def test_class_weights_keep_their_ratios_and_the_scale_of_the_loss(weights: object, ratios: list[float]) -> None:
+    found = weighted(weights).class_weight(torch.arange(3, dtype=torch.float64))
+    assert found is not None
+    expected = torch.tensor(ratios, dtype=torch.float64)
+    torch.testing.assert_close(found / found[0], expected / expected[0])
+    rows = torch.tensor([10.0, 30.0, 60.0], dtype=torch.float64)
+    assert float((rows * found).sum() / rows.sum()) == pytest.approx(1.0, rel=1e-12)
+
+
+def test_the_bias_starts_at_what_is_learnt_and_predicts_the_true_frequencies() -> None:
+    task = weighted("balanced")
+    torch.testing.assert_close(torch.softmax(task.initial_bias(), dim=0), torch.full((3,), 1 / 3))
+    torch.testing.assert_close(task.predict(task.initial_bias()[None]), torch.tensor([[0.1, 0.3, 0.6]]))
+    as_weighted = weighted([6.0, 2.0, 1.0], calibrate=False)
+    torch.testing.assert_close(as_weighted.predict(as_weighted.initial_bias()[None]), torch.full((1, 3), 1 / 3))
+
+
+def test_corrected_probabilities_take_the_weights_out() -> None:
+    logits = torch.randn(20, 3, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    expected = logits.exp() / torch.tensor([1.0, 2.0, 5.0], dtype=torch.float64)
+    predicted = weighted([1, 2, 5]).predict(logits)
+    torch.testing.assert_close(predicted, expected / expected.sum(dim=1, keepdim=True))
+    torch.testing.assert_close(weighted([1, 2, 5], calibrate=False).predict(logits), F.softmax(logits, dim=1))
+
+
+def test_without_class_weights_nothing_is_touched() -> None:
+    logits = torch.randn(4, 3)
+    assert build().corrected(logits) is logits
+    assert build().class_weight(torch.zeros(4)) is None
+    assert build().copies(torch.zeros(4), torch.ones(4, dtype=torch.bool)) is None
+
+
+@pytest.mark.parametrize("counts", [(0, 30, 60), (0, 0, 0), None])
+def test_balanced_without_a_class_is_finite(counts: tuple[int, ...] | None) -> None:
+    task = weighted("balanced", counts=counts)
+    assert torch.isfinite(task.initial_bias()).all()
+    assert torch.isfinite(task.predict(torch.zeros(1, 3))).all()
+
+
+@pytest.mark.parametrize(
+    ("weights", "message"),
+    [
+        ([1.0, 2.0], "found 2 for 3 classes"),
+        ([1.0, 0.0, 2.0], "finite number > 0"),
+        ([1.0, -1, 2.0], "finite number > 0"),
+        ([1.0, float("inf"), 2.0], "finite number > 0"),
+        ([1.0, "2", 2.0], "finite number > 0"),
+        (2.0, "a list of numbers > 0, balanced or null"),
+        ("even", "a list of numbers > 0, balanced or null"),
+    ],
+)
+def test_class_weights_that_cannot_be_used_are_refused(weights: object, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        weighted(weights)

@@ -1,0 +1,206 @@
+"""New rows on top of a finished training set: its shards and its fitted preprocessing stay as they are.
+
+The new rows are split among themselves. By time, all older rows train: what validated and tested before lies before
+the new rows' training part, and later rows must never train a model that earlier rows judge. By any other split the
+older rows stay in their parts.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mtl_ray.data.feature_store import FeatureRepo
+from mtl_ray.data.join.fragments import atomic_file
+from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges
+from mtl_ray.data.manifest import LABELS_FILE, AppendRecord, FileRecord
+from mtl_ray.data.preprocessing import Preprocessing, PreprocessingConfig
+from mtl_ray.data.preprocessing_state import PreprocessingState
+from mtl_ray.data.snapshot_files import Snapshot, open_snapshot
+from mtl_ray.data.spine import EVENT_TIMESTAMP, SCAN_ROWS, TIMESTAMP_TYPE, Spine
+from mtl_ray.data.splits import PARTS, SplitBoundaries
+from mtl_ray.data.training_set_config import TrainingSetConfig
+from mtl_ray.data.vocabulary_growth import Growth, grow
+from mtl_ray.errors import DataError, SnapshotError
+from mtl_ray.tasks import TaskConfig
+
+
+@dataclass(frozen=True)
+class Base:
+    """The training set that rows are appended to."""
+
+    snapshot: Snapshot
+    since: datetime
+    by_time: bool
+
+    @property
+    def key(self) -> str:
+        """What the appended set's id depends on."""
+        return f"{self.snapshot.manifest.id} {self.since.isoformat()}"
+
+    def new_rows(self, spine: Spine, work: Path, say: Callable[[str], None]) -> Spine:
+        """The spine's rows from `since` on, numbered on from the base's. Raises `DataError` where there is none."""
+        file = work / "new_rows.parquet"
+        if not file.exists():
+            say(f"taking the spine's rows from {self.since.isoformat()} on")
+            first = pa.scalar(self.since, TIMESTAMP_TYPE)
+            schema = pa.schema([spine.rows.schema.field(name) for name in spine.columns])
+            with atomic_file(file) as aside, pq.ParquetWriter(aside, schema, compression="lz4") as writer:
+                for begin, end in chunk_ranges(spine.num_rows, SCAN_ROWS):
+                    late = pc.greater_equal(spine.read(begin, end, (EVENT_TIMESTAMP,))[EVENT_TIMESTAMP], first)
+                    writer.write_table(spine.rows.read(begin, end, spine.columns).filter(late))
+        rows = ParquetRows.of(file)
+        if rows.num_rows == 0:
+            raise DataError(
+                "The spine has no row to append.",
+                where="--since",
+                found=f"no row from {self.since.isoformat()} on",
+                allowed="a time before the newest row of the spine",
+            )
+        return Spine(rows, spine.keys, spine.columns, self.snapshot.manifest.spine.rows)
+
+    def grown(
+        self, state: PreprocessingState, config: PreprocessingConfig, say: Callable[[str], None]
+    ) -> tuple[Preprocessing, dict[str, Growth]]:
+        """The base's preprocessing with what new training rows add to its vocabularies; says which grew."""
+        preprocessing, growth = grow(self.snapshot.manifest.preprocessing, state, config)
+        for name, item in growth.items():
+            if item.new_size > item.old_size:
+                say(
+                    f"vocabulary {name}: {item.new_size - item.old_size:,} new values, now {item.new_size:,} ids; "
+                    f"{item.unknown_share:.1%} of the new rows' values had none before"
+                )
+        if all(item.new_size == item.old_size for item in growth.values()):
+            say("no vocabulary has grown")
+        return preprocessing, growth
+
+    def put_below(self, result: Path, files: Mapping[str, tuple[FileRecord, ...]]) -> dict[str, tuple[FileRecord, ...]]:
+        """Link (or copy) the base's shards into `result`, before the new ones of their parts."""
+        merged = {part: list(records) for part, records in files.items()}
+        old: dict[str, list[FileRecord]] = {part: [] for part in PARTS}
+        number = 0
+        for part in PARTS:
+            target = PARTS[0] if self.by_time else part
+            for record in self.snapshot.manifest.files[part]:
+                name = f"{target}/base-{number:05d}.parquet"
+                number += 1
+                (result / target).mkdir(exist_ok=True)
+                _link(self.snapshot.path / record.path, result / name)
+                old[target].append(record.model_copy(update={"path": name}))
+        return {part: (*old[part], *merged[part]) for part in PARTS}
+
+    def label_counts(self) -> pa.Table:
+        """The base's label counts, in the parts where its rows are now."""
+        counts = pq.read_table(self.snapshot.path / LABELS_FILE)
+        if self.by_time:
+            part = pa.array([0] * counts.num_rows, counts.schema.field("part").type)
+            counts = counts.set_column(counts.column_names.index("part"), "part", part)
+        return counts
+
+    def added(self, rows: Mapping[str, int]) -> dict[str, int]:
+        """Rows by part with the base's."""
+        old = self.snapshot.manifest.rows
+        if self.by_time:
+            return {**rows, PARTS[0]: rows[PARTS[0]] + sum(old.values())}
+        return {part: rows[part] + old[part] for part in PARTS}
+
+    def boundaries_with(self, new: SplitBoundaries) -> SplitBoundaries:
+        """The new rows' boundaries, from the base's first row on."""
+        return new.model_copy(update={"first": self.snapshot.manifest.boundaries.first})
+
+    def record(self, growth: Mapping[str, Growth]) -> AppendRecord:
+        """What the manifest says of it."""
+        manifest = self.snapshot.manifest
+        return AppendRecord(
+            base=manifest.id, since=self.since, base_rows=sum(manifest.rows.values()), vocabularies=dict(growth)
+        )
+
+
+def open_base(
+    folder: Path,
+    path: Path | None,
+    since: datetime,
+    repo: FeatureRepo,
+    config: TrainingSetConfig,
+    tasks: Mapping[str, TaskConfig],
+    group_by: str | None,
+) -> Base:
+    """The training set at `path`, or the newest of the service in `folder`, checked to take new rows from `since` on.
+
+    Raises `SnapshotError` where there is none or it was built otherwise, and `DataError` for a time without a zone or
+    within the rows that it holds.
+    """
+    if since.utcoffset() is None:
+        raise DataError("--since needs a time zone.", where="--since", found=since.isoformat(), fix=f"{since}+00:00")
+    snapshot = open_snapshot(path if path is not None else _newest(folder, repo.spec.service))
+    manifest = snapshot.manifest
+    last = manifest.boundaries.last
+    if since <= last:
+        raise DataError(
+            "The training set holds rows from this time on already.",
+            where=f"--since, training set {snapshot.path}",
+            found=f"{since.isoformat()}; its last row is of {last.isoformat()}",
+            allowed=f"a time after {last.isoformat()}",
+        )
+    if config.negative_sampling is not None or config.over_sampling is not None:
+        raise DataError(
+            "Rows cannot be appended to a sampled training set: its older test rows, which become training rows, were "
+            "never sampled.",
+            where="training_set.negative_sampling, training_set.over_sampling",
+            fix="build the whole set again, without --since",
+        )
+    if config.split.by in ("group", "k_fold"):
+        raise DataError(
+            f"Rows cannot be appended under a {config.split.by} split: its parts are drawn over all rows.",
+            where="training_set.split.by",
+            found=config.split.by,
+            allowed="time, random or stratified",
+            fix="build the whole set again, without --since",
+        )
+    _check_same("features (feast apply has changed them)", repo.registry_hash, manifest.registry_hash, snapshot)
+    _check_same("features.keys and context", repo.spec.features, manifest.service.features, snapshot)
+    _check_same("tasks", tuple(tasks), manifest.batch_schema.tasks, snapshot)
+    _check_same("evaluation.group_by", group_by, manifest.group_by, snapshot)
+    _check_same("training_set.sample_weight", config.sample_weight, manifest.sample_weight, snapshot)
+    _check_same("training_set.split.by", config.split.by, manifest.split.by, snapshot)
+    return Base(snapshot, since, config.split.by == "time")
+
+
+def _newest(folder: Path, service: str) -> Path:
+    found = [path for path in folder.glob(f"{service}-*") if (path / "manifest.json").is_file()]
+    if not found:
+        raise SnapshotError(
+            "There is no training set to append to.",
+            where=str(folder),
+            found=f"none of service {service}",
+            fix="build one first, without --since, or name one with --base",
+        )
+    return max(found, key=lambda path: (path / "manifest.json").stat().st_mtime_ns)
+
+
+def _check_same(what: str, now: Any, then: Any, snapshot: Snapshot) -> None:
+    if now != then:
+        raise SnapshotError(
+            "The training set was built otherwise, so that rows cannot be appended to it.",
+            where=f"{what}, training set {snapshot.path}",
+            found=str(now)[:200],
+            allowed=str(then)[:200],
+            fix="name another one with --base, or build the whole set again, without --since",
+        )
+
+
+def _link(source: Path, target: Path) -> None:
+    target.unlink(missing_ok=True)
+    try:
+        os.link(source, target)
+    except OSError:  # another file system, or one without links
+        shutil.copyfile(source, target)

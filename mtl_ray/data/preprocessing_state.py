@@ -1,0 +1,233 @@
+"""What preprocessing is fitted from: counts of each feature in some of the training rows, mergeable.
+
+States of buckets give the same `Preprocessing` however the rows are cut, to the last bit. On disk a state is one
+Parquet file a feature beside `state.json`, so that many are finished feature by feature: memory holds one feature's
+counts, or those of the features that share a vocabulary.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import ValidationError
+
+from mtl_ray.data.distributions import CategoryCounts, NumberDistribution
+from mtl_ray.data.fitted_preprocessing import Preprocessing, PreprocessingConfig, check_columns
+from mtl_ray.data.list_features import list_tail
+from mtl_ray.data.numeric_transforms import NumericStatistics, fit_numeric, numeric_values
+from mtl_ray.data.service_spec import FeatureSpec
+from mtl_ray.data.vocabularies import Vocabulary, category_values, fit_vocabulary
+from mtl_ray.errors import SnapshotError
+from mtl_ray.schema import CategoricalFeature, ListFeature, Settings
+
+STATE_FILE = "state.json"
+
+Counts = NumberDistribution | CategoryCounts
+
+
+class StateHeader(Settings):
+    """Everything of a state but the counts."""
+
+    config: PreprocessingConfig
+    features: tuple[FeatureSpec, ...]
+    rows: int
+    missing_rows: dict[str, int]
+    """Feature -> rows without a value (lists: null or empty)."""
+
+    def vocabulary_features(self) -> dict[str, list[str]]:
+        """Vocabulary -> the features that name it."""
+        sharing: dict[str, list[str]] = {}
+        for feature in self.features:
+            if feature.encoding != "numeric":
+                sharing.setdefault(vocabulary_name(feature), []).append(feature.name)
+        return sharing
+
+
+@dataclass(frozen=True)
+class PreprocessingState:
+    """The state of one bucket's training rows, or of several buckets'."""
+
+    header: StateHeader
+    counts: Mapping[str, Counts]
+    """Feature -> counts of its values; a list counts only the values that it keeps."""
+
+    @classmethod
+    def of(cls, config: PreprocessingConfig, features: Sequence[FeatureSpec], table: pa.Table) -> PreprocessingState:
+        """Of `table`, training rows with the raw columns of `features`.
+
+        Raises `DataError` for a raw column that is absent or of the wrong type.
+        """
+        check_columns(table, [feature.name for feature in features])
+        counts: dict[str, Counts] = {}
+        missing_rows: dict[str, int] = {}
+        for feature in features:
+            column, name = table[feature.name], feature.name
+            if feature.encoding == "numeric":
+                counts[name] = NumberDistribution.of(numeric_values(column, name))
+                missing_rows[name] = counts[name].missing
+            elif feature.encoding == "list":
+                tail = list_tail(column, name, config.list_max_length)
+                counts[name] = CategoryCounts.of(tail.values)
+                missing_rows[name] = tail.missing_rows
+            else:
+                counts[name] = CategoryCounts.of(category_values(column, name))
+                missing_rows[name] = counts[name].missing
+        header = StateHeader(config=config, features=tuple(features), rows=table.num_rows, missing_rows=missing_rows)
+        return cls(header, counts)
+
+    @staticmethod
+    def merged(parts: Iterable[PreprocessingState]) -> PreprocessingState:
+        """The state of all rows of `parts`, at least one, of equal config and features.
+
+        Raises `DataError` where a feature is text in one part and integers in another.
+        """
+        states = list(parts)
+        header = _merged_header([state.header for state in states])
+        counts = {
+            feature.name: _merged_counts(feature, (state.counts[feature.name] for state in states))
+            for feature in header.features
+        }
+        return PreprocessingState(header, counts)
+
+    def finish(self) -> Preprocessing:
+        """The preprocessing fitted to the rows.
+
+        Raises `DataError` where features of one vocabulary differ in type or numbers are too large.
+        """
+        return _finished(self.header, self.counts.__getitem__)
+
+    def write(self, folder: Path) -> None:
+        """Into `folder`, which is made; `state.json` last."""
+        folder.mkdir(parents=True, exist_ok=True)
+        for position, feature in enumerate(self.header.features):
+            # Each value occurs once: dictionaries and statistics would only cost time.
+            table = self.counts[feature.name].to_arrow()
+            pq.write_table(table, folder / _counts_file(position), use_dictionary=False, write_statistics=False)
+        (folder / STATE_FILE).write_text(self.header.model_dump_json(indent=1))
+
+    @classmethod
+    def read(cls, folder: Path) -> PreprocessingState:
+        """What `write` wrote. Raises `SnapshotError` naming a file that is absent or damaged."""
+        header = _read_header(folder)
+        counts = {
+            feature.name: _read_counts(folder, position, feature) for position, feature in enumerate(header.features)
+        }
+        return cls(header, counts)
+
+    @staticmethod
+    def merged_from(folders: Sequence[Path]) -> PreprocessingState:
+        """`merged(map(read, folders))`, but read feature by feature: memory holds the merged counts once."""
+        header = _merged_header([_read_header(folder) for folder in folders])
+        counts = {
+            feature.name: _read_merged(folders, position, feature) for position, feature in enumerate(header.features)
+        }
+        return PreprocessingState(header, counts)
+
+    @staticmethod
+    def finish_from(folders: Sequence[Path]) -> Preprocessing:
+        """`merged_from(folders).finish()`, but with one feature or one vocabulary in memory at a time."""
+        header = _merged_header([_read_header(folder) for folder in folders])
+        position = {feature.name: number for number, feature in enumerate(header.features)}
+        return _finished(header, lambda name: _read_merged(folders, position[name], header.features[position[name]]))
+
+
+def vocabulary_name(feature: FeatureSpec) -> str:
+    """The vocabulary that a categorical or list feature reads."""
+    return feature.vocabulary or feature.name
+
+
+def _finished(header: StateHeader, counts: Callable[[str], Any]) -> Preprocessing:
+    config = header.config
+    sharing = header.vocabulary_features()
+    vocabularies: dict[str, Vocabulary] = {}
+    numeric: list[NumericStatistics] = []
+    categorical: list[CategoricalFeature] = []
+    lists: list[ListFeature] = []
+    for feature in header.features:
+        if feature.encoding == "numeric":
+            statistics = fit_numeric(
+                feature.name,
+                counts(feature.name),
+                config.numeric,
+                clip_quantiles=config.clip_quantiles,
+                missing_indicators=config.missing_indicators,
+            )
+            numeric.append(statistics)
+            continue
+        vocabulary = vocabulary_name(feature)
+        if vocabulary not in vocabularies:
+            columns = [(name, counts(name)) for name in sharing[vocabulary]]
+            vocabularies[vocabulary] = fit_vocabulary(
+                columns, vocabulary, min_count=config.min_count, max_size=config.max_vocabulary
+            )
+        if feature.encoding == "list":
+            lists.append(ListFeature(name=feature.name, vocabulary=vocabulary, max_length=config.list_max_length))
+        else:
+            categorical.append(CategoricalFeature(name=feature.name, vocabulary=vocabulary))
+    return Preprocessing(
+        vocabularies=vocabularies,
+        categorical=tuple(categorical),
+        numeric=tuple(numeric),
+        lists=tuple(lists),
+        missing={name: missing / header.rows if header.rows else 0.0 for name, missing in header.missing_rows.items()},
+    )
+
+
+def _merged_header(headers: Sequence[StateHeader]) -> StateHeader:
+    if not headers:
+        raise ValueError("merging needs at least one state")
+    first = headers[0]
+    for header in headers:
+        if header.config != first.config or header.features != first.features:
+            raise ValueError("states of different configs or features cannot be merged")
+    missing = {name: sum(header.missing_rows[name] for header in headers) for name in first.missing_rows}
+    return first.model_copy(update={"rows": sum(header.rows for header in headers), "missing_rows": missing})
+
+
+def _merged_counts(feature: FeatureSpec, parts: Iterable[Any]) -> Counts:
+    if feature.encoding == "numeric":
+        return NumberDistribution.merged(parts)
+    return CategoryCounts.merged(parts, feature.name)
+
+
+def _read_merged(folders: Sequence[Path], position: int, feature: FeatureSpec) -> Counts:
+    return _merged_counts(feature, (_read_counts(folder, position, feature) for folder in folders))
+
+
+def _counts_file(position: int) -> str:
+    # Not the feature's name: it may hold what no file name can.
+    return f"feature-{position:05d}.parquet"
+
+
+def _read_header(folder: Path) -> StateHeader:
+    file = folder / STATE_FILE
+    try:
+        return StateHeader.model_validate_json(file.read_bytes())
+    except (OSError, ValidationError) as error:
+        raise _damaged(file, error) from error
+
+
+def _read_counts(folder: Path, position: int, feature: FeatureSpec) -> Counts:
+    file = folder / _counts_file(position)
+    try:
+        table = pq.ParquetFile(file).read()
+        if feature.encoding == "numeric":
+            return NumberDistribution.from_arrow(table)
+        return CategoryCounts.from_arrow(table)
+    except (OSError, pa.ArrowInvalid, KeyError, TypeError, json.JSONDecodeError) as error:
+        raise _damaged(file, error) from error
+
+
+def _damaged(file: Path, error: Exception) -> SnapshotError:
+    return SnapshotError(
+        "The preprocessing counts of a bucket cannot be read.",
+        where=str(file),
+        found=f"{type(error).__name__}: {error}",
+        fix="remove the bucket's folder and build again: it is computed anew",
+    )
