@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from mtl_ray.data import snapshot as snapshot_module
+from mtl_ray.data.building import inputs as inputs_module
 from mtl_ray.data.snapshot import build_training_set
 from mtl_ray.errors import StorageError
 from tests.unit.data.test_snapshot import TASKS, Shop, checksums, visible
@@ -29,7 +29,7 @@ def test_a_full_disk_is_told_and_the_build_goes_on_when_there_is_room(
 ) -> None:
     shop = Shop(tmp_path / "shop")
     whole = shop.build(tmp_path / "elsewhere")
-    monkeypatch.setattr(snapshot_module, "MOST_BUCKET_ROWS", 100)
+    monkeypatch.setattr(inputs_module, "MOST_BUCKET_ROWS", 100)
     with pytest.raises(StorageError, match=r"disk is full[\s\S]*goes on from there"):
         shop.build(small_disk)
     sets = small_disk / "training_sets"

@@ -63,11 +63,6 @@ class JoinPlan:
         """Number of buckets; an empty spine has one empty bucket, which gives the result its columns."""
         return max(1, -(-self.rows // self.bucket_rows))
 
-    @property
-    def in_memory(self) -> bool:
-        """Whether nothing is written before the result."""
-        return self.buckets == 1 and not self.shuffles
-
     def bucket(self, index: int) -> tuple[int, int]:
         """Rows [begin, end) of a bucket."""
         return index * self.bucket_rows, min(self.rows, (index + 1) * self.bucket_rows)

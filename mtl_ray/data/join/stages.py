@@ -22,7 +22,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtl_ray.data.join.asof import TIME, Positions, SortedView, by_time
-from mtl_ray.data.join.fragments import index_file, new_fragment, read_labelled
+from mtl_ray.data.join.fragments import fragment_stands, new_fragment, read_labelled
 from mtl_ray.data.join.gather import Gatherer
 from mtl_ray.data.join.parquet_rows import Rows, chunk_ranges
 from mtl_ray.data.join.plan import JoinPlan, Shuffle
@@ -75,7 +75,7 @@ def partition_view(join: Join, piece: tuple[int, int, int]) -> int:
     view, shuffle = join.views[index], join.plan.shuffles[number]
     begin, end = join.view_chunks(index)[chunk]
     file = join.fragment(number, f"view-{index}", chunk)
-    if not _stands(file):
+    if not fragment_stands(file):
         table = view.rows.read(begin, end, view.source_columns)
         source = next(source for source, spine in view.keys if spine == shuffle.key)
         key = key_values(table[source], f"key {source!r} of feature view {view.name!r}")
@@ -89,7 +89,7 @@ def partition_spine(join: Join, piece: tuple[int, int]) -> int:
     shuffle = join.plan.shuffles[number]
     begin, end = join.plan.bucket(bucket)
     file = join.fragment(number, "spine", bucket)
-    if not _stands(file):
+    if not fragment_stands(file):
         names = tuple(dict.fromkeys(key for index in shuffle.views for key in join.views[index].spine_keys))
         keys = _spine_keys(join.spine.read(begin, end, (*names, join.time_column)), names, join.time_column)
         table = keys.append_column(_POSITION, pa.array(np.arange(begin, end, dtype=np.int64)))
@@ -104,7 +104,7 @@ def join_partition(join: Join, piece: tuple[int, int]) -> int:
     spine_files = [join.fragment(number, "spine", bucket) for bucket in range(join.plan.buckets)]
     file = join.fragment(number, "joined", partition)
     rows = 0
-    if _stands(file):
+    if fragment_stands(file):
         return sum(part.num_rows for _, part in _labelled(spine_files, partition))
     views = {}
     for index in shuffle.views:
@@ -189,12 +189,6 @@ def forget_views() -> None:
     _kept.cache_clear()
 
 
-def result_schema(join: Join) -> pa.Schema:
-    """Schema of the result: the spine's columns, then the features of each view."""
-    spine = [join.spine.schema.field(name) for name in join.spine_columns]
-    return pa.schema([*spine, *_fields(join, range(len(join.views)))])
-
-
 def _fields(join: Join, views: Sequence[int] | range) -> list[pa.Field]:
     fields: list[pa.Field] = []
     for index in views:
@@ -251,10 +245,6 @@ def _partition_of(key: pa.ChunkedArray, partitions: int) -> Positions:
     """Partition of each row, int64 `[rows]`: the same for equal keys of spine and view; null keys go anywhere."""
     hashed = frame(pa.table({"key": key}))["key"].hash().fill_null(0).to_numpy()
     return (hashed % np.uint64(partitions)).astype(np.int64)
-
-
-def _stands(file: Path) -> bool:
-    return file.exists() and index_file(file).exists()
 
 
 def _with_columns(table: pa.Table, more: pa.Table) -> pa.Table:

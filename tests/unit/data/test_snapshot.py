@@ -17,6 +17,7 @@ import pytest
 from pydantic import TypeAdapter
 
 from mtl_ray.data import snapshot as snapshot_module
+from mtl_ray.data.building import inputs as inputs_module
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.manifest import Manifest
 from mtl_ray.data.packing import unpacked
@@ -287,15 +288,15 @@ def test_a_damaged_manifest_is_named(built: Snapshot, tmp_path: Path) -> None:
 KILLED = """
 import os, signal, sys
 from pathlib import Path
-from mtl_ray.data import snapshot
+from mtl_ray.data.building import inputs, pipeline
 from tests.unit.data.test_snapshot import Shop, TASKS
-snapshot.MOST_BUCKET_ROWS = 100
-prepare = snapshot.prepare_bucket
+inputs.MOST_BUCKET_ROWS = 100
+prepare = pipeline.prepare_bucket
 def killing(build, bucket):
     if bucket == 4:
         os.kill(os.getpid(), signal.SIGKILL)
     return prepare(build, bucket)
-snapshot.prepare_bucket = killing
+pipeline.prepare_bucket = killing
 Shop(Path(sys.argv[1])).build(Path(sys.argv[2]))
 """
 
@@ -321,7 +322,7 @@ def test_a_killed_build_looks_like_nothing_and_is_gone_on_with(
         move(result, final)
 
     monkeypatch.setattr(snapshot_module, "move_into_place", look_and_move)
-    monkeypatch.setattr(snapshot_module, "MOST_BUCKET_ROWS", 100)
+    monkeypatch.setattr(inputs_module, "MOST_BUCKET_ROWS", 100)
     shop, said = Shop(tmp_path / "again"), []
     snapshot = build_training_set(str(tmp_path / "runs"), shop.features, shop.config(), TASKS, "user_id", said.append)
     assert any("4 of 10 buckets are done" in line for line in said)
@@ -334,7 +335,7 @@ def test_a_killed_build_looks_like_nothing_and_is_gone_on_with(
 def test_the_cut_into_buckets_changes_nothing(
     shop: Shop, built: Snapshot, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(snapshot_module, "MOST_BUCKET_ROWS", 37)
+    monkeypatch.setattr(inputs_module, "MOST_BUCKET_ROWS", 37)
     small = shop.build(tmp_path, memory_budget="1GB")
     assert checksums(small) == checksums(built)
     for part in ("preprocessing", "label_statistics", "label_rates", "rows", "missing"):

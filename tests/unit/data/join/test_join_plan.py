@@ -36,7 +36,7 @@ def planned(views: list[JoinView], budget: int, most_bucket_rows: int | None = N
 
 def test_what_fits_is_joined_at_once(tmp_path: Path) -> None:
     plan = planned([view(tmp_path, "age", ("user_id",), 1000)], 1000 * MB)
-    assert plan.in_memory
+    assert (plan.buckets, plan.shuffles) == (1, ())
     assert plan.bucket(0) == (0, 100_000)
 
 
@@ -55,7 +55,7 @@ def test_a_large_view_is_shuffled(tmp_path: Path) -> None:
     assert [(shuffle.key, shuffle.views) for shuffle in plan.shuffles] == [("item_id", (1,))]
     assert plan.shuffles[0].partitions > 5
     assert f"in {plan.shuffles[0].partitions} partitions by item_id: seen" in plan.describe(views)
-    assert not plan.in_memory
+    assert (plan.buckets, plan.shuffles) != (1, ())
 
 
 def test_views_that_share_a_key_share_a_shuffle(tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_buckets_for_many_workers(tmp_path: Path) -> None:
 def test_the_smallest_spines(tmp_path: Path, rows: int) -> None:
     spine = TableRows(SPINE.table.slice(0, rows))
     plan = plan_join(spine, spine.schema.names, [view(tmp_path, "age", ("user_id",), 0)], 10 * MB)
-    assert plan.in_memory
+    assert (plan.buckets, plan.shuffles) == (1, ())
     assert plan.bucket(0) == (0, rows)
 
 
