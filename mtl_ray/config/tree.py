@@ -104,6 +104,7 @@ class Config(Settings):
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Config:
         check_tasks(self.tasks)
+        self.model.check_tasks(self.tasks)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         return self

@@ -13,7 +13,7 @@ from mtl_ray.data.source_files import SourceFingerprint
 from mtl_ray.data.training_set_config import NOT_IN_SHARDS, TrainingSetConfig
 from mtl_ray.tasks import TaskConfig
 
-_NOT_IN_SHARDS = {"weight", "threshold", "normalize", "label", "positive_weight", "class_weights", "calibrate"}
+_NOT_IN_SHARDS = {"weight", "threshold", "normalize", "label", "positive_weight", "class_weights", "calibrate", "given"}
 """Fields of a task that change losses or metrics, but no label (`label` counts as the column that it means)."""
 
 

@@ -1,8 +1,11 @@
-"""Models: encoder -> sharing -> tower -> head.
+"""Models: encoder -> sharing -> tower -> head -> outputs.
 
 encoders/  a batch's columns to one vector a row
+encoding   which encoders an architecture asks for: one, one a task, one of a few features
 sharing/   what tasks have in common, one architecture a file
-mlp, experts, tower   the layers
+outputs    from the towers to the tasks' logits; entire_space: products along the task graph
+auxiliary  losses that an architecture adds to the tasks'
+mlp, experts, gate, tower   the layers
 model      `MultiTaskModel`
 settings   config fields of every model
 

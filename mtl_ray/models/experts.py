@@ -1,4 +1,4 @@
-"""E equal MLPs over one input, computed together."""
+"""E equal MLPs, computed together."""
 
 from __future__ import annotations
 
@@ -45,14 +45,18 @@ class Experts(nn.Module):
                 initialise_linear(weight.detach()[expert].T)
 
     def forward(self, x_BD: Tensor) -> Tensor:
-        first, *rest = self.weights
-        # All experts read the same input: one product with their weights side by side.
-        h_EBH = torch.einsum("bi,eio->ebo", x_BD, first) + self._per_expert(self.biases[0])
-        h_EBH = self._finish(h_EBH, 0)
-        for layer, weight in enumerate(rest, start=1):
-            bias = self._per_expert(self.biases[layer])
-            h_EBH = self._finish(torch.baddbmm(bias, h_EBH, weight), layer)
-        return h_EBH
+        """`[E, B, D_out]` from one input `[B, D_in]`, or from one for each expert, `[E, B, D_in]`."""
+        for layer in range(len(self.weights)):
+            x_BD = self.layer(layer, x_BD)
+        return x_BD
+
+    def layer(self, layer: int, x: Tensor) -> Tensor:
+        """One layer alone: `[E, B, out]` from `[E, B, in]`, or from `[B, in]`, which all experts then read."""
+        weight, bias = self.weights[layer], self._per_expert(self.biases[layer])
+        if x.ndim == 2:
+            # One product with the experts' weights side by side.
+            return self._finish(torch.einsum("bi,eio->ebo", x, weight) + bias, layer)
+        return self._finish(torch.baddbmm(bias, x, weight), layer)
 
     def _finish(self, h_EBH: Tensor, layer: int) -> Tensor:
         """Layer norm, activation and dropout."""

@@ -2,25 +2,42 @@
 
 from __future__ import annotations
 
+import logging
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
 
+from mtl_ray.errors import ConfigError
 from mtl_ray.models.encoders import FeatureEncoderConfig
-from mtl_ray.models.mlp import Activation
+from mtl_ray.models.encoding import EncodingSet, build_encoder
+from mtl_ray.models.experts import Experts
+from mtl_ray.models.mlp import MLP, Activation
 from mtl_ray.models.model import MultiTaskModel
+from mtl_ray.models.outputs import Outputs
 from mtl_ray.models.tower import Tower
 from mtl_ray.schema import BatchSchema, Settings
-from mtl_ray.tasks import Task
+from mtl_ray.tasks import Task, TaskSettings
+from mtl_ray.tasks.graph import TaskGraph
 
 if TYPE_CHECKING:
     from mtl_ray.models.sharing.sharing import Sharing
 
+logger = logging.getLogger(__name__)
+
+HiddenSizes = Annotated[tuple[PositiveInt, ...], Field(min_length=1)]
+"""Sizes of an MLP's layers, at least one."""
+
+Levels = Annotated[tuple[HiddenSizes, ...], Field(min_length=1)]
+"""Hidden sizes of the experts of each level, from the encoder up."""
+
 
 class ModelSettings(Settings, ABC):
     """`model` of the config; `name` and the sizes of the shared part are added by each architecture."""
+
+    task_graph: ClassVar[Literal["ignored", "used", "required"]] = "ignored"
+    """What the tasks' `given` means to the architecture."""
 
     encoder: FeatureEncoderConfig = FeatureEncoderConfig()
     tower: tuple[PositiveInt, ...] = (64,)
@@ -32,8 +49,35 @@ class ModelSettings(Settings, ABC):
     """Layer norm before every activation."""
 
     @abstractmethod
-    def build_sharing(self, in_size: int, num_tasks: int) -> Sharing:
-        """The part between encoder `[B, in_size]` and towers."""
+    def build_sharing(self, in_sizes: Sequence[int], graph: TaskGraph) -> Sharing:
+        """The part between encoders, `[B, in_sizes[i]]` from the i-th of `encoding_sets`, and towers."""
+
+    def build_outputs(self, sharing: Sharing, tasks: Mapping[str, Task], graph: TaskGraph) -> Outputs:  # noqa: ARG002
+        """What comes after the towers; `tasks` in task order."""
+        return Outputs(tasks)
+
+    def encoding_sets(self, schema: BatchSchema) -> tuple[EncodingSet, ...]:  # noqa: ARG002
+        """The encoders that the architecture reads."""
+        return (EncodingSet(),)
+
+    def check_tasks(self, tasks: Mapping[str, TaskSettings]) -> None:
+        """Raise `ConfigError` where the architecture cannot be built for these tasks; warn where it ignores `given`."""
+        given = [name for name, task in tasks.items() if task.given]
+        if given and self.task_graph == "ignored":
+            logger.warning(
+                "model.name=%s does not follow the task graph: given of %s has no effect", self._name, ", ".join(given)
+            )
+        if not given and self.task_graph == "required":
+            raise ConfigError(
+                f"The architecture {self._name} follows the task graph, but no task is given another.",
+                where="model.name",
+                found=self._name,
+                allowed="tasks of which one at least says given",
+                fix="say which task needs which, for example tasks.purchase.given=click, or choose another model.name",
+            )
+
+    def check_features(self, schema: BatchSchema) -> None:
+        """Raise `ConfigError` where the architecture names features that the training set does not have."""
 
     def build(self, schema: BatchSchema, tasks: Mapping[str, Task]) -> MultiTaskModel:
         """The model on the CPU in float32; the same torch seed gives the same weights bit for bit.
@@ -42,10 +86,31 @@ class ModelSettings(Settings, ABC):
         """
         if set(tasks) != set(schema.tasks):
             raise ValueError(f"tasks {sorted(tasks)} are not those of the schema: {sorted(schema.tasks)}")
-        encoder = self.encoder.build(schema)
-        sharing = self.build_sharing(encoder.out_size, len(schema.tasks))
+        self.check_features(schema)
+        if self.task_graph != "ignored":
+            self.check_tasks({name: task.config for name, task in tasks.items()})
+        tasks = {name: tasks[name] for name in schema.tasks}
+        graph = TaskGraph(schema.tasks, {name: task.config.given for name, task in tasks.items()})
+        sets = self.encoding_sets(schema)
+        encoders = [build_encoder(self.encoder, schema, wanted) for wanted in sets]
+        sharing = self.build_sharing([encoder.out_size for encoder in encoders], graph)
+        outputs = self.build_outputs(sharing, tasks, graph)
         towers = {
-            name: Tower(sharing.out_size, self.tower, tasks[name], self.activation, self.dropout, self.layer_norm)
-            for name in schema.tasks
+            name: self._tower(size, outputs.initial_bias(name))
+            for name, size in zip(schema.tasks, sharing.out_sizes, strict=True)
         }
-        return MultiTaskModel(encoder, sharing, towers)
+        return MultiTaskModel(encoders, sets, sharing, towers, outputs)
+
+    @property
+    def _name(self) -> str:
+        name: Any = type(self).model_fields["name"].default
+        return str(name)
+
+    def _tower(self, in_size: int, bias: Any) -> Tower:
+        return Tower(in_size, self.tower, bias, self.activation, self.dropout, self.layer_norm)
+
+    def _mlp(self, in_size: int, hidden: Sequence[int]) -> MLP:
+        return MLP(in_size, hidden, self.activation, self.dropout, self.layer_norm)
+
+    def _experts(self, num_experts: int, in_size: int, hidden: Sequence[int]) -> Experts:
+        return Experts(num_experts, in_size, hidden, self.activation, self.dropout, self.layer_norm)

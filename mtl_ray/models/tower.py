@@ -8,31 +8,30 @@ import torch
 from torch import Tensor, nn
 
 from mtl_ray.models.mlp import MLP, Activation
-from mtl_ray.tasks import Task
 
 
 class Tower(nn.Module):
     """`[B, H]` to the task's logits `[B, C_t]`.
 
-    The head starts at the task's initial bias with weights of standard deviation 0.01, so that the untrained model
-    predicts about the training part's mean and the first steps are not spent on finding it.
+    The head starts at `bias` `[C_t]` with weights of standard deviation 0.01, so that the untrained model predicts
+    about the training part's mean and the first steps are not spent on finding it.
     """
 
     def __init__(
         self,
         in_size: int,
         hidden: Sequence[int],
-        task: Task,
+        bias: Tensor,
         activation: Activation = "relu",
         dropout: float = 0.0,
         layer_norm: bool = False,
     ) -> None:
         super().__init__()
         self.mlp = MLP(in_size, hidden, activation, dropout, layer_norm)
-        self.head = nn.Linear(self.mlp.out_size, task.num_outputs)
+        self.head = nn.Linear(self.mlp.out_size, bias.numel())
         nn.init.normal_(self.head.weight, std=0.01)
         with torch.no_grad():
-            self.head.bias.copy_(task.initial_bias())
+            self.head.bias.copy_(bias)
 
     def forward(self, x_BH: Tensor) -> Tensor:
         logits: Tensor = self.head(self.mlp(x_BH))

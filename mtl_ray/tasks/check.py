@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from graphlib import CycleError, TopologicalSorter
 
 from mtl_ray.errors import ConfigError, nearest
 from mtl_ray.tasks.multiclass import MulticlassTaskConfig
@@ -16,7 +17,7 @@ _RESERVED = frozenset({"loss", "row_id", "event_timestamp", "sample_weight"})
 
 
 def check_tasks(tasks: Mapping[str, TaskSettings]) -> None:
-    """Raise `ConfigError` unless names, weights and `observed_when` of `tasks` fit together."""
+    """Raise `ConfigError` unless names, weights, `observed_when` and `given` of `tasks` fit together."""
     if not tasks:
         raise ConfigError(
             "The config names no task.",
@@ -38,6 +39,7 @@ def check_tasks(tasks: Mapping[str, TaskSettings]) -> None:
         )
     for name in tasks:
         _check_observed_when(name, tasks)
+    _check_given(tasks)
 
 
 def _check_name(name: str) -> None:
@@ -104,3 +106,47 @@ def _check_observed_when(name: str, tasks: Mapping[str, TaskSettings]) -> None:
                 fix="remove the key from one of them",
             )
         step = tasks[step].observed_when
+
+
+def _check_given(tasks: Mapping[str, TaskSettings]) -> None:
+    for name, task in tasks.items():
+        where = f"tasks.{name}.given"
+        others = [other for other in tasks if other != name]
+        allowed = ", ".join(others) if others else "nothing, as there is no other task"
+        for parent in task.given:
+            if parent == name:
+                raise ConfigError(
+                    "A task cannot be given itself.",
+                    where=where,
+                    found=parent,
+                    allowed=allowed,
+                    fix="name another task, or remove the key",
+                )
+            if parent not in tasks:
+                guess = nearest(parent, others)
+                raise ConfigError(
+                    "given names a task that does not exist.",
+                    where=where,
+                    found=parent,
+                    allowed=allowed,
+                    fix=f"write {guess}" if guess else "name one of the tasks, or remove the key",
+                )
+            if task.given.count(parent) > 1:
+                raise ConfigError(
+                    "given names a task twice.",
+                    where=where,
+                    found=", ".join(task.given),
+                    allowed="each task once",
+                    fix=f"write {parent} once",
+                )
+    try:
+        TopologicalSorter({name: task.given for name, task in tasks.items()}).prepare()
+    except CycleError as error:
+        cycle: list[str] = error.args[1][::-1]
+        raise ConfigError(
+            "given goes round in a circle.",
+            where=f"tasks.{cycle[0]}.given",
+            found=" -> ".join(cycle),
+            allowed="a task graph without a cycle",
+            fix="remove the key from one of them",
+        ) from None

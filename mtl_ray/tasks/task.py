@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import torch
-from pydantic import Field
+from pydantic import Field, field_validator
 from torch import Tensor
 
 from mtl_ray.metrics import Metric
@@ -23,6 +24,16 @@ class TaskSettings(Settings, ABC):
     """Task weight in the total loss."""
     observed_when: str | None = None
     """Name of another task: this label counts only in rows where that task's label is observed and non-zero."""
+    given: tuple[str, ...] = ()
+    """Task or tasks that this one needs: its label can be 1 only where theirs are, as a purchase needs a click. It is
+    the task graph of the architectures that follow one (esmm, escm2, aitm, dbmtl; hierarchical and home take their
+    defaults from it), any acyclic one; with the others it has no effect, which they warn of. Neither labels nor the
+    rows that count depend on it: for that, see `observed_when`."""
+
+    @field_validator("given", mode="before")
+    @classmethod
+    def _one_or_many(cls, value: Any) -> Any:
+        return (value,) if isinstance(value, str) else () if value is None else value
 
     def label_column(self, name: str) -> str:
         """Column of the spine that holds the label of the task called `name`."""

@@ -66,6 +66,7 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
         say("verifying its checksums")
         open_snapshot(snapshot.path, verify=True)
     _check_metric_is_defined(config, snapshot)
+    config.model.check_features(snapshot.schema)
     plan = plan_batches(config, snapshot)
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)

@@ -8,12 +8,14 @@ from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
+from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.errors import DivergedError
+from mtl_ray.models import MultiTaskModel
 from mtl_ray.tasks import Task
 from mtl_ray.training.loss import normalise, task_losses
 from mtl_ray.weighting import Weighting
@@ -62,7 +64,12 @@ class TrainStep:
 
     The gradient is that of the weighted sum over tasks of (loss summed over all ranks' observed rows / number of
     observed rows over all ranks): each rank scales its sum by world_size / global count, and DDP's mean over ranks
-    takes the world size out again.
+    takes the world size out again. The losses that an architecture adds are normalised alike and come on top,
+    unweighted.
+
+    Attributes:
+        model: a `MultiTaskModel`, or DDP's wrapper of one.
+        totals: losses since the last reset, those of the tasks first, then the auxiliary ones.
     """
 
     def __init__(
@@ -84,7 +91,7 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.precision = precision
         self.device = device
-        self.totals = LossTotals(tasks, device)
+        self.totals = LossTotals((*tasks, *self._bare_model().auxiliary_names), device)
 
     def __call__(self, batch: Batch) -> None:
         """Take one step. Collective: every rank calls it with its share of the same global batch."""
@@ -93,14 +100,22 @@ class TrainStep:
         with autocast(self.device, self.precision):
             logits = self.model(batch)
         sums, weights = task_losses(logits, batch, self.tasks)
+        for added in self._bare_model().auxiliary_losses(batch, logits).values():
+            sums = torch.cat([sums, added.sum.to(sums.dtype).view(1)])
+            weights = torch.cat([weights, added.weight.detach().to(weights.dtype).view(1)])
         global_weights = distributed.start_sum(weights.detach().clone())()
         losses = normalise(sums, global_weights, distributed.world_size())
-        self.weighting(losses).backward()
+        (self.weighting(losses[: len(self.tasks)]) + losses[len(self.tasks) :].sum()).backward()
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self.optimizer.step()
         self.schedule.step()
         self.totals.add(sums, weights)
+
+    def _bare_model(self) -> MultiTaskModel:
+        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
+        assert isinstance(model, MultiTaskModel)
+        return model
 
 
 def to_precision(batch: Batch, device: torch.device, precision: str) -> Batch:

@@ -104,7 +104,7 @@ class Trainer:
             config.training.precision,
             self.device,
         )
-        self.epoch_totals = LossTotals(tasks, self.device)
+        self.epoch_totals = LossTotals((*tasks, *model.auxiliary_names), self.device)
         self.share = setup.plan.global_batch_size // distributed.world_size()
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
@@ -191,8 +191,7 @@ class Trainer:
                 "seconds": round(time.monotonic() - self.started, 3),
                 "samples_per_second": round(clock.rows / clock.seconds, 1),
                 "learning_rate": self.state.learning_rate,
-                "train/loss": self._total(losses),
-                **{f"train/{task}/loss": loss for task, loss in losses.items()},
+                **self._training_losses(losses),
             }
         )
 
@@ -220,8 +219,7 @@ class Trainer:
             "epoch": position.epoch,
             "step": position.step,
             "seconds": round(time.monotonic() - self.started, 3),
-            "train/loss": self._total(losses),
-            **{f"train/{task}/loss": loss for task, loss in losses.items()},
+            **self._training_losses(losses),
             **metrics,
             "best": better,
         }
@@ -238,6 +236,15 @@ class Trainer:
         with tempfile.TemporaryDirectory() as folder:
             self.state.save(Path(folder))
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+
+    def _training_losses(self, losses: dict[str, float]) -> dict[str, float]:
+        """Losses by metric name. `train/loss` is of the tasks alone, as `validation/loss` is."""
+        tasks = {task: losses[task] for task in self.tasks}
+        return {
+            "train/loss": self._total(tasks),
+            **{f"train/{task}/loss": loss for task, loss in tasks.items()},
+            **{f"train/auxiliary/{name}": losses[name] for name in self.model.auxiliary_names},
+        }
 
     def _total(self, losses: dict[str, float]) -> float:
         """Task-weighted sum; a task without any observed row adds nothing, as in the gradient."""

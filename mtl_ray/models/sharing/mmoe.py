@@ -3,15 +3,18 @@ Mixture-of-Experts, KDD 2018."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Literal
 
 import torch
-from pydantic import Field, PositiveInt
+from pydantic import Field
 from torch import Tensor, nn
 
 from mtl_ray.models.experts import Experts
-from mtl_ray.models.settings import ModelSettings
-from mtl_ray.models.sharing.sharing import Sharing
+from mtl_ray.models.gate import side_by_side
+from mtl_ray.models.settings import HiddenSizes, ModelSettings
+from mtl_ray.models.sharing.sharing import Encoded, Sharing
+from mtl_ray.tasks.graph import TaskGraph
 
 
 class MMoEConfig(ModelSettings):
@@ -19,12 +22,12 @@ class MMoEConfig(ModelSettings):
 
     name: Literal["mmoe"] = "mmoe"
     num_experts: int = Field(default=8, ge=1)
-    expert: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 128)
+    expert: HiddenSizes = (256, 128)
     """Hidden sizes of each expert."""
 
-    def build_sharing(self, in_size: int, num_tasks: int) -> MMoE:
-        experts = Experts(self.num_experts, in_size, self.expert, self.activation, self.dropout, self.layer_norm)
-        return MMoE(experts, in_size, num_tasks)
+    def build_sharing(self, in_sizes: Sequence[int], graph: TaskGraph) -> MMoE:
+        (in_size,) = in_sizes
+        return MMoE(self._experts(self.num_experts, in_size, self.expert), in_size, len(graph))
 
 
 class MMoE(Sharing):
@@ -38,9 +41,10 @@ class MMoE(Sharing):
         super().__init__()
         self.experts = experts
         self.gates = nn.ParameterList(torch.zeros(experts.num_experts, in_size) for _ in range(num_tasks))
-        self.out_size = experts.out_size
+        self.out_sizes = (experts.out_size,) * num_tasks
 
-    def forward(self, x_BD: Tensor) -> tuple[Tensor, ...]:
+    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
+        (x_BD,) = encoded
         expert_EBH = self.experts(x_BD)
         gate_BTE = self.gate(x_BD)
         mixed_BTH = torch.einsum("bte,ebh->bth", gate_BTE, expert_EBH)
@@ -52,10 +56,9 @@ class MMoE(Sharing):
         logits = nn.functional.linear(x_BD, torch.cat(tuple(self.gates)))
         return logits.view(-1, len(self.gates), self.experts.num_experts).softmax(dim=-1)
 
-    def representation(self, x_BD: Tensor) -> Tensor:
+    def representation(self, encoded: Encoded) -> Tensor:
         """The experts' outputs side by side, `[B, E * H]`."""
-        expert_EBH: Tensor = self.experts(x_BD)
-        return expert_EBH.transpose(0, 1).flatten(1)
+        return side_by_side(self.experts(encoded[0]))
 
     def task_parameters(self, index: int) -> list[nn.Parameter]:
         return [self.gates[index]]

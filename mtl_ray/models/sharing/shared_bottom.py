@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from collections.abc import Sequence
+from typing import Literal
 
-from pydantic import Field, PositiveInt
 from torch import Tensor, nn
 
 from mtl_ray.models.mlp import MLP
-from mtl_ray.models.settings import ModelSettings
-from mtl_ray.models.sharing.sharing import Sharing
+from mtl_ray.models.settings import HiddenSizes, ModelSettings
+from mtl_ray.models.sharing.sharing import Encoded, Sharing
+from mtl_ray.tasks.graph import TaskGraph
 
 
 class SharedBottomConfig(ModelSettings):
     """`model: {name: shared_bottom}`."""
 
     name: Literal["shared_bottom"] = "shared_bottom"
-    bottom: Annotated[tuple[PositiveInt, ...], Field(min_length=1)] = (256, 128)
+    bottom: HiddenSizes = (256, 128)
     """Hidden sizes of the shared MLP."""
 
-    def build_sharing(self, in_size: int, num_tasks: int) -> SharedBottom:
-        bottom = MLP(in_size, self.bottom, self.activation, self.dropout, self.layer_norm)
-        return SharedBottom(bottom, num_tasks)
+    def build_sharing(self, in_sizes: Sequence[int], graph: TaskGraph) -> SharedBottom:
+        (in_size,) = in_sizes
+        return SharedBottom(self._mlp(in_size, self.bottom), len(graph))
 
 
 class SharedBottom(Sharing):
@@ -30,15 +31,14 @@ class SharedBottom(Sharing):
     def __init__(self, bottom: MLP, num_tasks: int) -> None:
         super().__init__()
         self.bottom = bottom
-        self.out_size = bottom.out_size
-        self._num_tasks = num_tasks
+        self.out_sizes = (bottom.out_size,) * num_tasks
 
-    def forward(self, x_BD: Tensor) -> tuple[Tensor, ...]:
-        return (self.bottom(x_BD),) * self._num_tasks
+    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
+        return (self.bottom(encoded[0]),) * len(self.out_sizes)
 
-    def representation(self, x_BD: Tensor) -> Tensor:
-        """The bottom's output."""
-        shared: Tensor = self.bottom(x_BD)
+    def representation(self, encoded: Encoded) -> Tensor:
+        """The bottom's output; the encoded rows where it has no layer."""
+        shared: Tensor = self.bottom(encoded[0])
         return shared
 
     def task_parameters(self, index: int) -> list[nn.Parameter]:  # noqa: ARG002 - everything here is shared

@@ -3,24 +3,46 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from mtl_ray.models.auxiliary import AuxiliaryLoss
+
+Encoded = tuple[Tensor, ...]
+"""Encoded rows `[B, D_i]`, one tensor for each of the architecture's `encoding_sets`; most have one."""
+
 
 class Sharing(nn.Module, ABC):
-    """Between encoder and towers: what tasks share, and how each task reads it."""
+    """Between encoders and towers: what tasks share, and how each task reads it."""
 
-    out_size: int
-    """Width H of every task's input."""
-
-    @abstractmethod
-    def forward(self, x_BD: Tensor) -> tuple[Tensor, ...]:
-        """One input `[B, H]` for each task's tower, in task order, from the encoded rows `[B, D_in]`."""
+    out_sizes: Sequence[int]
+    """Width H_t of each task's input."""
+    auxiliary_names: tuple[str, ...] = ()
+    """Keys of `auxiliary_losses`."""
 
     @abstractmethod
-    def representation(self, x_BD: Tensor) -> Tensor:
-        """The last thing that all tasks share, `[B, R]`."""
+    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
+        """One input `[B, H_t]` for each task's tower, in task order."""
+
+    @abstractmethod
+    def representation(self, encoded: Encoded) -> Tensor:
+        """The last thing that all tasks share, `[B, R]`; R is 0 where they share nothing."""
 
     @abstractmethod
     def task_parameters(self, index: int) -> list[nn.Parameter]:
-        """Parameters that only the task in position `index` uses."""
+        """Parameters that the loss of the task in position `index` alone reaches."""
+
+    def auxiliary_losses(self) -> dict[str, AuxiliaryLoss]:
+        """Losses on the parameters."""
+        return {}
+
+
+def parameters_of(*modules: nn.Module) -> list[nn.Parameter]:
+    """All parameters of `modules`."""
+    return [parameter for module in modules for parameter in module.parameters()]
+
+
+def nothing_shared(encoded: Encoded) -> Tensor:
+    """The representation `[B, 0]` of tasks that share nothing."""
+    return encoded[0][:, :0]
