@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from uuid import uuid4
 
 import numpy as np
 import pyarrow as pa
@@ -138,9 +138,8 @@ def _sample_weight(table: pa.Table, column: str | None) -> np.ndarray:
 @contextmanager
 def _atomic_folder(folder: Path) -> Iterator[Path]:
     """A new folder beside `folder` that is renamed to it when the block ends without an error."""
-    aside = folder.with_name(f".{folder.name}.{os.getpid()}")
+    aside = folder.with_name(f".{folder.name}.{uuid4().hex}")
     try:
-        shutil.rmtree(aside, ignore_errors=True)
         aside.mkdir(parents=True)
         yield aside
         try:

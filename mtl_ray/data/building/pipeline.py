@@ -171,6 +171,8 @@ class Pipeline:
         outcomes = self._run(
             _with_plan(write_shard, plan), range(len(plan.labels())), "writing", total, lambda found: found[1].rows
         )
+        for left in build.result.glob("*/.part-*"):  # of processes and nodes that were lost while they wrote
+            left.unlink(missing_ok=True)
         files: dict[str, tuple[FileRecord, ...]] = {}
         for number, part in enumerate(PARTS):
             records = sorted((record for at, record in outcomes if at == number), key=lambda record: record.path)

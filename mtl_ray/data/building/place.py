@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -21,12 +20,12 @@ def place_of(wanted: str, rows: int, say: Say) -> Iterator[tuple[RunsOn, int | N
     if wanted == "local" or (wanted == "auto" and not cluster and rows < RAY_ROWS):
         yield "local", None
         return
+    import ray
+
     from mtl_ray.cluster import ray_session
 
-    say("building on Ray" + ("" if cluster or "ray" in sys.modules else ", which is started here"))
+    say("building on Ray" + ("" if cluster or ray.is_initialized() else ", which is started here"))
     with ray_session(os.cpu_count() or 1):
-        import ray
-
         from mtl_ray.data.join.budget import default_budget
 
         cores = [int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]]

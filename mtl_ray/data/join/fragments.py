@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import errno
 import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from pathlib import Path
+from uuid import uuid4
 
 import pyarrow as pa
 
@@ -50,7 +50,8 @@ def new_fragment(file: Path, schema: pa.Schema) -> Iterator[FragmentWriter]:
             yield writer
         finally:
             writer.close()
-        index_file(file).write_text(json.dumps(writer.labels))
+        with atomic_file(index_file(file)) as index:
+            index.write_text(json.dumps(writer.labels))
 
 
 def index_file(file: Path) -> Path:
@@ -90,7 +91,8 @@ def atomic_file(file: Path) -> Iterator[Path]:
 
     Raises `StorageError` where the file system is full or cannot be written.
     """
-    aside = file.with_name(f".{file.name}.{os.getpid()}")
+    # Not by the process id: processes of two nodes may have the same one, and do the same piece at one time.
+    aside = file.with_name(f".{file.name}.{uuid4().hex}")
     try:
         file.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:

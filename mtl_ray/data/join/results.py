@@ -50,6 +50,7 @@ def write_joined(join: Join, finish: Finish, folder: Path, runs_on: RunsOn, say:
             progress.add(rows, "joining", done, plan.rows)
     finally:
         forget_views()
+    _remove_unfinished(folder)  # of nodes that were lost
     return files
 
 
@@ -94,8 +95,7 @@ def _continued(join: Join, folder: Path) -> Join:
             found=", ".join(str(file.relative_to(folder)) for file in foreign[:3]) + (", …" if foreign[3:] else ""),
             fix="name a new folder, or remove them: whoever reads the folder would read them too",
         )
-    for left in folder.glob(".part-*.parquet.*"):  # of a process that was killed
-        left.unlink()
+    _remove_unfinished(folder)
     if (
         kept is not None
         and (kept["identity"] or None) == join.identity
@@ -109,8 +109,17 @@ def _continued(join: Join, folder: Path) -> Join:
     return join
 
 
+def _remove_unfinished(folder: Path) -> None:
+    """Files that processes were writing when they were killed."""
+    for left in folder.glob(".part-*.parquet.*"):
+        left.unlink(missing_ok=True)
+
+
 def _write_bucket(join: Join, finish: Finish, folder: Path, bucket: int) -> int:
     file = bucket_file(folder, bucket)
+    if file.exists():  # only the result was lost, with a node
+        begin, end = join.plan.bucket(bucket)
+        return end - begin
     table = finish(join_bucket(join, bucket))
     with atomic_file(file) as aside:
         pq.write_table(table, aside, row_group_size=131072, **writer_options(table.schema))
