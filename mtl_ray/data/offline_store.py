@@ -27,7 +27,9 @@ from pydantic import ByteSize
 
 from mtl_ray.data.feast_views import join_view, source_path
 from mtl_ray.data.on_demand import requested
-from mtl_ray.data.retrieval import HistoricalJob, SourceJob, WorkSettings
+from mtl_ray.data.retrieval import HistoricalJob
+from mtl_ray.data.source_job import SourceJob
+from mtl_ray.data.work_settings import WorkSettings
 from mtl_ray.errors import FeatureStoreError
 
 
@@ -125,7 +127,6 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):
             created_timestamp_column or None,
             (start_date, end_date),
             latest=True,
-            settings=_settings(config),
         )
 
     @staticmethod
@@ -148,7 +149,6 @@ class PointInTimeOfflineStore(DuckDBOfflineStore):
             created_timestamp_column or None,
             (start_date, end_date),
             latest=False,
-            settings=_settings(config),
         )
 
 
