@@ -6,11 +6,9 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-import ibis
 import numpy as np
 import pandas as pd
 import pyarrow as pa
@@ -58,12 +56,8 @@ def repo(data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def store(repo: Path) -> Iterator[FeatureStore]:
-    yield FeatureStore(repo_path=str(repo))
-    # Feast's duckdb store leaves it open, and the process would end with pages of nanobind's leak warnings.
-    opened = ibis.options.default_backend
-    ibis.options.default_backend = None
-    opened.disconnect()
+def store(repo: Path) -> FeatureStore:
+    return FeatureStore(repo_path=str(repo))
 
 
 @pytest.fixture(scope="module")
