@@ -31,6 +31,11 @@ ROW = "__row"
 _FEATURE_TIME = "__feature_time"
 _KNOWN = "__known"
 _INDEX = "__index"
+_KEY = "__key"
+
+_LARGEST_KEY = 1 << 62
+_WORTH_RUNS = 0.7
+"""Runs per row below which looking up a run once saves more than finding the runs costs."""
 
 
 class SortedView:
@@ -50,6 +55,10 @@ class SortedView:
         frame = keys.with_row_index(_INDEX).filter(pl.col(TIME).is_not_null())
         if by:
             frame = frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in by))
+        self._one_key = _one_key(frame, self._by)
+        if self._one_key is not None:
+            frame = frame.with_columns(self._one_key.alias(_KEY))
+            self._by = [_KEY]
         has_created = CREATED in frame.columns
         order = [TIME, CREATED, _INDEX] if has_created else [TIME, _INDEX]
         frame = frame.sort(order)
@@ -67,10 +76,27 @@ class SortedView:
         """
         matched = np.full(spine.height, -1, dtype=np.int64)
         times = np.zeros(spine.height, dtype=np.int64)
-        left = spine.select(*self._by, TIME, ROW)
-        left = left.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in (*self._by, TIME)))
-        if left.is_empty() or self._frame.is_empty():
+        if self._frame.is_empty():
             return matched, times  # also where a side without any value has another key type than the other
+        keys = self._by if self._one_key is None else [self._one_key.alias(_KEY)]
+        left = spine.select(*keys, TIME, ROW)
+        left = left.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in (*self._by, TIME)))
+        if left.is_empty():
+            return matched, times
+        rows = left[ROW].to_numpy()
+        run = _runs(left, self._by)
+        if run is None:
+            matched[rows], times[rows] = self._nearest(left.with_columns(pl.int_range(pl.len()).alias(ROW)))
+            return matched, times
+        firsts = left.filter(np.diff(run, prepend=-1) > 0).with_columns(pl.int_range(pl.len()).alias(ROW))
+        positions, found = self._nearest(firsts)
+        matched[rows], times[rows] = positions[run], found[run]
+        return matched, times
+
+    def _nearest(self, left: pl.DataFrame) -> tuple[Positions, Positions]:
+        """`match` for rows without nulls, in the order of TIME; ROW numbers them from 0."""
+        matched = np.full(left.height, -1, dtype=np.int64)
+        times = np.zeros(left.height, dtype=np.int64)
         arguments: dict[str, Any] = {"by": self._by, "check_sortedness": False} if self._by else {}
         joined = _together(left, self._by).join_asof(self._frame, on=TIME, strategy="backward", **arguments)
         found = joined.lazy().filter(pl.col(_INDEX).is_not_null())
@@ -89,6 +115,39 @@ def by_time(spine: pl.DataFrame) -> pl.DataFrame:
     Done once for all views that are matched with these rows.
     """
     return spine.with_row_index(ROW).sort(TIME)
+
+
+def _one_key(frame: pl.DataFrame, by: list[str]) -> pl.Expr | None:
+    """Several integer keys of the view as one number, null for keys that the view cannot have; None where they do not
+    fit into 62 bits.
+
+    The as-of join takes half the time with one key. (What overflows lies outside the view's range, and is null.)
+    """
+    if len(by) < 2 or frame.is_empty() or any(frame.schema[name] != pl.Int64 for name in by):
+        return None
+    number, within, size = pl.lit(0, pl.Int64), pl.lit(True), 1
+    for name in by:
+        low, high = frame.select(pl.col(name).min().alias("low"), pl.col(name).max().alias("high")).row(0)
+        size *= high - low + 1
+        if size > _LARGEST_KEY:
+            return None
+        number = number * (high - low + 1) + (pl.col(name) - low)
+        within = within & pl.col(name).is_between(low, high)
+    return pl.when(within).then(number)
+
+
+def _runs(left: pl.DataFrame, by: list[str]) -> npt.NDArray[np.int64] | None:
+    """For each row the number of its run of equal keys and times, `[rows]`; None where runs are mostly of one row.
+
+    The items of a slate are one user at one time: the user's row is looked up once for all of them.
+    """
+    changed = np.zeros(left.height, dtype=bool)
+    changed[0] = True
+    for name in (*by, TIME):
+        column = left[name]
+        changed[1:] |= (column.slice(1) != column.head(-1)).to_numpy()
+    runs = int(np.count_nonzero(changed))
+    return np.cumsum(changed) - 1 if runs < _WORTH_RUNS * left.height else None
 
 
 def _together(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
