@@ -3,7 +3,7 @@
 from datetime import timedelta
 
 from feast import FeatureView, Field
-from feast.types import Array, Float64, Int64, String
+from feast.types import Array, Float64, Int64, String, UnixTimestamp
 
 from data_sources import user_daily_source, user_profile_source
 from entities import user
@@ -64,8 +64,14 @@ user_daily = FeatureView(
         Field(
             name="user_recent_clicks",
             dtype=Array(Int64),
-            tags={"vocabulary": "item_id"},
+            tags={"vocabulary": "item_id", "sequence": "recent"},
             description="The last 20 clicked items, newest last.",
+        ),
+        Field(
+            name="user_recent_click_times",
+            dtype=Array(UnixTimestamp),
+            tags={"encoding": "times", "sequence": "recent"},
+            description="When the items of user_recent_clicks were clicked.",
         ),
         *(
             Field(

@@ -26,6 +26,13 @@ class Batch:
     """Position of the row in the spine, int64 `[B]`; -1 for padding."""
     lists: dict[str, Tensor] = field(default_factory=dict)
     """List features, int32 `[B, L]` each, padded in front with 0."""
+    ages: dict[str, Tensor] = field(default_factory=dict)
+    """Ages of a sequence's entries in seconds before the row's time, float32 `[B, L]` each, at least 0; 0 where the
+    sequence's lists are padded."""
+    vectors: dict[str, Tensor] = field(default_factory=dict)
+    """Precomputed vectors, float32 `[B, D]` each; zeros where missing."""
+    task_inputs: dict[str, Tensor] = field(default_factory=dict)
+    """What tasks read beside their labels, float32 `[B]` each, in raw units; NaN where missing."""
 
     def __len__(self) -> int:
         return int(self.row_id.shape[0])
@@ -45,4 +52,7 @@ class Batch:
             sample_weight=move(self.sample_weight),
             row_id=move(self.row_id),
             lists={name: move(tensor) for name, tensor in self.lists.items()},
+            ages={name: move(tensor) for name, tensor in self.ages.items()},
+            vectors={name: move(tensor) for name, tensor in self.vectors.items()},
+            task_inputs={name: move(tensor) for name, tensor in self.task_inputs.items()},
         )

@@ -5,6 +5,7 @@ features.json      batch schema, preprocessing and label statistics (see `ModelC
 model.safetensors  weights
 training.pt        optimizer, schedule and weighting state, read with weights_only
 position.json      epoch, batch, best value, epochs without a better one
+fusion.json        the ranking score, where the config has one; added to the best checkpoint when training is over
 checksums.json     sha256 of each of the above; written last
 """
 
@@ -25,9 +26,12 @@ from torch import Tensor
 from mtl_ray.config import Config, parse_config
 from mtl_ray.data.preprocessing import Preprocessing
 from mtl_ray.errors import CheckpointError
+from mtl_ray.fusion import Fusion
 from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
 
 FORMAT: Literal[1] = 1
+
+FUSION_FILE = "fusion.json"
 
 
 class ModelContext(Settings):
@@ -65,6 +69,8 @@ class Checkpoint:
     context: ModelContext
     weights: dict[str, Tensor]
     position: TrainingPosition
+    fusion: Fusion | None = None
+    """The ranking score; None without `fusion` in the config, and in checkpoints that are not the best one."""
 
     def training_state(self) -> dict[str, Any]:
         """Optimizer, schedule and weighting state."""
@@ -92,6 +98,19 @@ def save_checkpoint(
     (folder / "checksums.json").write_text(json.dumps(checksums, indent=2))
 
 
+def add_fusion(folder: Path, fusion: Fusion) -> None:
+    """Put the ranking score into a finished checkpoint, in place of one that is there. Not a collective.
+
+    A reader in between finds a checksum that does not fit, never a score that is half written.
+    """
+    checksums = _read_checksums(folder)
+    (folder / FUSION_FILE).write_text(fusion.model_dump_json(indent=2))
+    checksums[FUSION_FILE] = _sha256(folder / FUSION_FILE)
+    aside = folder / "checksums.json.part"
+    aside.write_text(json.dumps(checksums, indent=2))
+    aside.replace(folder / "checksums.json")
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 
@@ -116,6 +135,9 @@ def load_checkpoint(folder: Path) -> Checkpoint:
         position = TrainingPosition.model_validate_json((folder / "position.json").read_text())
         weights = load_file(folder / "model.safetensors")
         tree = json.loads((folder / "config.json").read_text())
+        fusion = None
+        if FUSION_FILE in checksums:
+            fusion = Fusion.model_validate_json((folder / FUSION_FILE).read_text())
     except (OSError, ValueError, SafetensorError) as error:
         raise CheckpointError(
             "The checkpoint cannot be read.",
@@ -125,7 +147,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
             fix="train again, or use the version that wrote it",
         ) from error
     config = parse_config(tree, str(folder / "config.json"))
-    return Checkpoint(folder, config, context, weights, position)
+    return Checkpoint(folder, config, context, weights, position, fusion)
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:

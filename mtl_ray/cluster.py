@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import math
 import os
+import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 
 import ray
 import ray.data
@@ -43,7 +44,9 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
         )
     _quiet()
     try:
-        yield
+        # Ray prints what its raylet warns of to stdout, which is the result's alone.
+        with redirect_stdout(sys.stderr):
+            yield
     finally:
         ray.shutdown()
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
+import torch
 import torch.distributed as dist
+import torch.distributed.nn.functional as differentiable
 from torch import Tensor
 
 T = TypeVar("T")
@@ -35,6 +37,28 @@ def start_sum(tensor: Tensor) -> Callable[[], Tensor]:
         return tensor
 
     return wait
+
+
+def differentiable_sum(tensor: Tensor) -> Tensor:
+    """`tensor` summed over all ranks, with a gradient: that of a rank's tensor is the sum over the ranks of the
+    gradients of their results. Collective, and so is its backward."""
+    if world_size() == 1:
+        return tensor
+    total: Tensor = differentiable.all_reduce(tensor)  # type: ignore[no-untyped-call]
+    return total
+
+
+def differentiable_gather(tensor: Tensor) -> Tensor:
+    """Every rank's `tensor` `[B, ...]` in rank order, `[world size * B, ...]`, with a gradient: that of a rank's tensor
+    is the sum over the ranks of the gradients of its rows there. Collective, and so is its backward; the shapes of all
+    ranks must be the same."""
+    if world_size() == 1:
+        return tensor
+    if torch.is_grad_enabled():
+        return torch.cat(differentiable.all_gather(tensor))  # type: ignore[no-untyped-call]
+    parts = [torch.empty_like(tensor) for _ in range(world_size())]
+    dist.all_gather(parts, tensor.contiguous())
+    return torch.cat(parts)
 
 
 def gather(value: T) -> list[T]:

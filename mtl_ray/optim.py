@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from typing import Literal, Protocol, Self
+from collections.abc import Iterator, Sequence
+from typing import Any, Literal, Protocol, Self
 
 import torch
 from pydantic import Field, model_validator
@@ -82,31 +82,33 @@ class TrainableModel(Protocol):
     def embedding_parameters(self) -> list[nn.Parameter]: ...
 
 
-def build_optimizer(config: OptimizerConfig, model: TrainableModel) -> torch.optim.AdamW:
-    """AdamW over all parameters of `model`, in the groups "matrices" (two or more dimensions, decayed), "vectors"
-    (biases and norms) and "embeddings"; empty groups are left out."""
+def build_optimizer(
+    config: OptimizerConfig,
+    model: TrainableModel,
+    weighting: Sequence[nn.Parameter] = (),
+    weighting_learning_rate: float | None = None,
+) -> torch.optim.AdamW:
+    """AdamW over all parameters of `model` that are not frozen, in the groups "matrices" (two or more dimensions,
+    decayed), "vectors" (biases and norms) and "embeddings", and over those of a loss `weighting` in a group of that
+    name, not decayed; empty groups are left out.
+
+    `weighting_learning_rate` None: `config.learning_rate`.
+    """
     embeddings = model.embedding_parameters()
     is_embedding = {id(parameter) for parameter in embeddings}
     dense = [p for p in model.parameters() if id(p) not in is_embedding]
+    rate = config.learning_rate
+    table_rate = config.embedding_learning_rate or rate
+
+    def group(name: str, parameters: Sequence[nn.Parameter], lr: float, weight_decay: float = 0.0) -> dict[str, Any]:
+        learning = [p for p in parameters if p.requires_grad]
+        return {"name": name, "params": learning, "lr": lr, "weight_decay": weight_decay}
+
     groups = [
-        {
-            "name": "matrices",
-            "params": [p for p in dense if p.ndim >= 2],
-            "lr": config.learning_rate,
-            "weight_decay": config.weight_decay,
-        },
-        {
-            "name": "vectors",
-            "params": [p for p in dense if p.ndim < 2],
-            "lr": config.learning_rate,
-            "weight_decay": 0.0,
-        },
-        {
-            "name": "embeddings",
-            "params": embeddings,
-            "lr": config.embedding_learning_rate or config.learning_rate,
-            "weight_decay": config.embedding_weight_decay,
-        },
+        group("matrices", [p for p in dense if p.ndim >= 2], rate, config.weight_decay),
+        group("vectors", [p for p in dense if p.ndim < 2], rate),
+        group("embeddings", embeddings, table_rate, config.embedding_weight_decay),
+        group("weighting", weighting, weighting_learning_rate or rate),
     ]
     groups = [group for group in groups if group["params"]]
     # Fused: one pass over the memory of a table instead of one an operation.

@@ -12,9 +12,9 @@ from torch import Tensor
 
 from mtl_ray.batch import Batch
 from mtl_ray.checkpoint import Checkpoint, load_checkpoint
-from mtl_ray.errors import CheckpointError
+from mtl_ray.errors import CheckpointError, DataError
 from mtl_ray.models import MultiTaskModel
-from mtl_ray.tasks import Task
+from mtl_ray.tasks import Task, TaskSettings
 
 
 class Predictor:
@@ -51,15 +51,33 @@ class Predictor:
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> dict[str, Tensor]:
-        """Predictions in label units, on the CPU: `[B]`, or `[B, C]` class probabilities."""
+        """Predictions in label units, on the CPU: `[B]`, or `[B, C]` class probabilities.
+
+        Of the batch's task inputs only those are needed that predictions depend on; raises DataError where one is
+        not there.
+        """
         dtype = torch.float64 if self.checkpoint.config.training.precision == "fp64" else None
-        logits = self.model(batch.to(self.device, dtype))
-        return {name: task.predict(logits[name]).cpu() for name, task in self.tasks.items()}
+        for name, config in self.checkpoint.config.tasks.items():
+            _check_inputs(name, config, batch)
+        batch = batch.to(self.device, dtype)
+        logits = self.model(batch)
+        return {name: task.predict(logits[name], batch.task_inputs).cpu() for name, task in self.tasks.items()}
 
     def predict_arrays(self, batch: Batch) -> dict[str, npt.NDArray[np.float32]]:
         """`predict` as float32 arrays."""
         arrays: dict[str, Any] = {name: value.float().numpy() for name, value in self.predict(batch).items()}
         return arrays
+
+
+def _check_inputs(name: str, config: TaskSettings, batch: Batch) -> None:
+    for column in config.prediction_columns():
+        if column not in batch.task_inputs:
+            raise DataError(
+                "A prediction depends on a column that the rows do not have.",
+                where=f"task {name}, column {column}",
+                found=", ".join(batch.task_inputs) or "no column beside the features",
+                fix=f"give {column} with the rows",
+            )
 
 
 def build_tasks(checkpoint: Checkpoint) -> dict[str, Task]:

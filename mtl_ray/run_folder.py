@@ -114,7 +114,7 @@ def mark_latest(run: RunFolder) -> None:
     """Let `<storage>/latest` point to `run`, where the file system has symbolic links."""
     link = run.path.parent / "latest"
     if link.is_symlink() or not link.exists():
-        aside = link.with_name(".latest")
+        aside = link.with_name(f".latest-{run.path.name}")  # of its own: runs of a comparison end at the same time
         aside.unlink(missing_ok=True)
         try:
             aside.symlink_to(run.path.name)

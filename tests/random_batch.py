@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import torch
 
 from mtl_ray.batch import Batch
-from mtl_ray.schema import BatchSchema, CategoricalFeature, LabelStatistics, ListFeature
+from mtl_ray.schema import AgeFeature, BatchSchema, CategoricalFeature, LabelStatistics, ListFeature, VectorFeature
 from mtl_ray.tasks import BinaryTaskConfig, MulticlassTaskConfig, RegressionTaskConfig, Task
 
 SCHEMA = BatchSchema(
@@ -23,6 +25,26 @@ SCHEMA = BatchSchema(
     ),
     tasks=("click", "rating", "value"),
 )
+
+RICH_SCHEMA = SCHEMA.model_copy(
+    update={
+        "vocabularies": {**SCHEMA.vocabularies, "action": 5},
+        "numeric_quantiles": (
+            tuple(-1.0 + step / 8 for step in range(17)),
+            (-1.0,) * 9 + tuple(-0.5 + step / 8 for step in range(8)),
+            (0.25,) * 17,
+        ),
+        "lists": (
+            ListFeature(name="watched", vocabulary="item_id", max_length=5, sequence="history"),
+            ListFeature(name="tabs", vocabulary="tab", max_length=3),
+            ListFeature(name="actions", vocabulary="action", max_length=5, sequence="history"),
+        ),
+        "ages": (AgeFeature(name="watched_at", sequence="history", max_length=5),),
+        "vectors": (VectorFeature(name="text", size=6),),
+    }
+)
+"""`SCHEMA` with quantiles, a history of two lists and the ages of its entries, and a vector. Two features share the
+vocabulary of watched, one that of tabs, none that of actions."""
 
 
 def make_tasks() -> dict[str, Task]:
@@ -66,6 +88,22 @@ def random_batch(rows: int, seed: int = 0, dtype: torch.dtype = torch.float32) -
     )
 
 
+def rich_batch(rows: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> Batch:
+    """`rows` rows of `RICH_SCHEMA`: `random_batch` and what it lacks. An entry of the history may miss either id."""
+    batch = random_batch(rows, seed, dtype)
+    random = torch.Generator().manual_seed(seed + 500)
+    actions = torch.randint(0, RICH_SCHEMA.vocabularies["action"], (rows, 5), generator=random).int()
+    lists = {**batch.lists, "actions": torch.where(batch.lists["watched"].cumsum(dim=1) > 0, actions, 0)}
+    seconds = torch.exp(16 * torch.rand(rows, 5, generator=random, dtype=torch.float64)).sort(descending=True).values
+    present = (lists["watched"] != 0) | (lists["actions"] != 0)
+    return replace(
+        batch,
+        lists={feature.name: lists[feature.name] for feature in RICH_SCHEMA.lists},
+        ages={"watched_at": torch.where(present, seconds, 0.0).to(dtype)},
+        vectors={"text": torch.randn(rows, 6, generator=random, dtype=torch.float64).to(dtype)},
+    )
+
+
 def part_of(batch: Batch, rows: slice) -> Batch:
     """Those rows of `batch`."""
     return Batch(
@@ -76,4 +114,7 @@ def part_of(batch: Batch, rows: slice) -> Batch:
         sample_weight=batch.sample_weight[rows],
         row_id=batch.row_id[rows],
         lists={name: ids[rows] for name, ids in batch.lists.items()},
+        ages={name: ages[rows] for name, ages in batch.ages.items()},
+        vectors={name: vectors[rows] for name, vectors in batch.vectors.items()},
+        task_inputs={name: values[rows] for name, values in batch.task_inputs.items()},
     )

@@ -10,11 +10,14 @@ from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
 from mtl_ray.errors import ConfigError, nearest
+from mtl_ray.fusion import FusionConfig
+from mtl_ray.fusion.config import check_fusion
 from mtl_ray.metrics import GREATER_IS_BETTER
 from mtl_ray.models import ModelConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import TaskConfig, check_tasks
+from mtl_ray.tasks.check import in_architecture
 from mtl_ray.weighting import StaticWeightingConfig, WeightingConfig
 
 
@@ -50,7 +53,10 @@ class TrainingConfig(Settings):
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     clip_norm: float | None = Field(default=1.0, gt=0)
-    """Largest global L2 norm of the gradient; null switches clipping off."""
+    """Largest global L2 norm of the model's gradient; null switches clipping off."""
+    frozen: tuple[str, ...] = ()
+    """Parts of the model that do not learn, by the dotted beginning of their parameters' names, for example
+    encoders, sharing.experts or towers.task_click."""
     early_stopping: EarlyStoppingConfig = EarlyStoppingConfig()
     shuffle_window: int = Field(default=65536, ge=1)
     """Rows that are shuffled together (rounded to whole global batches); the windows themselves are shuffled in
@@ -100,13 +106,17 @@ class Config(Settings):
     weighting: WeightingConfig = StaticWeightingConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
+    fusion: FusionConfig | None = None
+    """A ranking score from the tasks' predictions; null: none."""
 
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Config:
         check_tasks(self.tasks)
-        self.model.check_tasks(self.tasks)
+        self.model.check_tasks(in_architecture(self.tasks))
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
+        if self.fusion is not None:
+            check_fusion(self.fusion, self.tasks, self.evaluation.group_by is not None)
         return self
 
     def _check_metric(self) -> None:

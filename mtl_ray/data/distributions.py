@@ -128,6 +128,16 @@ class NumberDistribution:
             linear = np.where(part < 0.5, a + step * part, b - step * (1.0 - part))
         return np.where(np.isfinite(step), linear, a * (1.0 - part) + b * part)
 
+    def values_at(self, q: Any) -> np.ndarray:
+        """The values at ranks `q` `[k]` from 0 (the smallest) to 1, float64 `[k]`; NaN without values.
+
+        Each is a value of the column, as of `np.quantile(..., method="lower")`: where exact, bit for bit its result.
+        """
+        q = np.asarray(q, dtype=np.float64)
+        if not self.count:
+            return np.full(q.shape, np.nan)
+        return self._in_order(np.floor((self.count - 1) * q).astype(np.int64))
+
     def share_at_most(self, x: Any) -> np.ndarray:
         """Share of the values that are <= `x` (float64 `[k]`, no NaN), float64 `[k]`; NaN without values."""
         x = np.asarray(x, dtype=np.float64)

@@ -1,4 +1,4 @@
-"""What the tags of a Feast field say about its values: `min`, `max` and `required`."""
+"""What the tags of a Feast field say about its values: `min`, `max`, `required` and `sequence`."""
 
 from __future__ import annotations
 
@@ -45,6 +45,33 @@ def field_rules(tags: Mapping[str, str], dtype: str, where: str) -> FieldRules:
             fix="correct the tag and run `feast apply`",
         )
     return FieldRules(minimum, maximum, required == "true")
+
+
+def sequence_name(tags: Mapping[str, str], encoding: str, where: str) -> str | None:
+    """The sequence that a field of this encoding belongs to; None: none. `where` names it in errors.
+
+    Raises `FeatureStoreError` for the tag at a field that is neither a list of ids nor times, or without a name.
+    """
+    name = tags.get("sequence")
+    if name is None:
+        return None
+    if encoding not in ("list", "times"):
+        raise FeatureStoreError(
+            "The tag `sequence` stands at a field that holds no history.",
+            where=where,
+            found=f"sequence: {name!r} at encoding {encoding}",
+            allowed="lists of ids, and times",
+            fix="take the tag away and run `feast apply`",
+        )
+    if not name.strip():
+        raise FeatureStoreError(
+            "The tag `sequence` of a field names nothing.",
+            where=where,
+            found=repr(name),
+            allowed='a name, such as sequence: "recent"',
+            fix="correct the tag and run `feast apply`",
+        )
+    return name.strip()
 
 
 def _limit(tags: Mapping[str, str], name: str, dtype: str, where: str) -> float | None:

@@ -8,10 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from mtl_ray.data.distributions import NumberDistribution
+from mtl_ray.data.label_statistics import label_statistics
 from mtl_ray.data.splits.split import PARTS
 from mtl_ray.schema import LabelStatistics, Settings
-from mtl_ray.tasks import MulticlassTaskConfig, RegressionTaskConfig, TaskConfig
+from mtl_ray.tasks import TaskConfig
+from mtl_ray.tasks.size_grid import MISSING_CELL
+
+_KEYS = ["part", "task", "cell", "value"]
 
 
 class LabelRate(Settings):
@@ -28,7 +31,7 @@ class Labels:
     """Labels of every spine row; columns in the order of the tasks."""
 
     values: np.ndarray
-    """float32 `[rows, T]`; 0 where not observed; a multiclass label is its class index."""
+    """float32 `[rows, T]`; 0 where not observed; a label with classes is its class index."""
     observed: np.ndarray
     """bool `[rows, T]`."""
 
@@ -65,31 +68,35 @@ def label_columns(tasks: Mapping[str, TaskConfig]) -> list[str]:
     return list(dict.fromkeys(task.label_column(name) for name, task in tasks.items()))
 
 
-def label_counts(labels: Labels, parts: np.ndarray) -> pa.Table:
-    """How often each observed label occurs: columns part int8, task int16 (column number), value float64, count int64.
+def label_counts(labels: Labels, parts: np.ndarray, by_cell: np.ndarray | None = None) -> pa.Table:
+    """How often each observed label occurs: columns part int8, task int16 (column number), cell int16, value float64,
+    count int64.
 
-    `parts`: part of each row, int8 `[rows]`. Counts of buckets are put together by `label_summary`.
+    `parts`: part of each row, int8 `[rows]`. `by_cell`: of `size_cells`, where tasks
+    read inputs. Counts of buckets are put together by `label_summary`.
     """
     rows, tasks = np.nonzero(labels.observed)
     table = pa.table(
         {
             "part": pa.array(parts[rows], pa.int8()),
             "task": pa.array(tasks.astype(np.int16)),
+            "cell": pa.array(
+                np.full(rows.size, MISSING_CELL, np.int16) if by_cell is None else by_cell[rows, tasks], pa.int16()
+            ),
             "value": pa.array(labels.values[rows, tasks].astype(np.float64)),
         }
     )
-    counted = table.group_by(["part", "task", "value"]).aggregate([([], "count_all")])
-    return counted.select(["part", "task", "value", "count_all"]).rename_columns(["part", "task", "value", "count"])
+    counted = table.group_by(_KEYS).aggregate([([], "count_all")])
+    return counted.select([*_KEYS, "count_all"]).rename_columns([*_KEYS, "count"])
 
 
 def merged_label_counts(counts: Sequence[pa.Table]) -> pa.Table:
-    """`label_counts` of several buckets together, in the order of part, task and value."""
-    keys = ["part", "task", "value"]
-    table = pa.concat_tables(counts).group_by(keys).aggregate([("count", "sum")])
+    """`label_counts` of several buckets together, in the order of part, task, cell and value."""
+    table = pa.concat_tables(counts).group_by(_KEYS).aggregate([("count", "sum")])
     return (
-        table.select([*keys, "count_sum"])
-        .rename_columns([*keys, "count"])
-        .sort_by([(key, "ascending") for key in keys])
+        table.select([*_KEYS, "count_sum"])
+        .rename_columns([*_KEYS, "count"])
+        .sort_by([(key, "ascending") for key in _KEYS])
     )
 
 
@@ -102,10 +109,11 @@ def label_summary(
     """
     table = merged_label_counts(counts)
     part, task = table["part"].to_numpy(), table["task"].to_numpy()
-    value, count = table["value"].to_numpy(), table["count"].to_numpy().astype(np.int64)
+    cell, value = table["cell"].to_numpy(), table["value"].to_numpy()
+    count = table["count"].to_numpy().astype(np.int64)
     found = {
         name: {
-            task_name: _statistics(config, value[chosen], count[chosen])
+            task_name: label_statistics(config, value[chosen], cell[chosen], count[chosen])
             for position, (task_name, config) in enumerate(tasks.items())
             for chosen in [(part == number) & (task == position)]
         }
@@ -116,21 +124,3 @@ def label_summary(
         for name, by_task in found.items()
     }
     return found[PARTS[0]], rates
-
-
-def _statistics(task: TaskConfig, values: np.ndarray, counts: np.ndarray) -> LabelStatistics:
-    """Of labels given as distinct `values` float64 `[d]`, rising, with `counts` int64 `[d]`."""
-    observed = int(counts.sum())
-    if isinstance(task, MulticlassTaskConfig):
-        by_class = np.bincount(values.astype(np.int64), weights=counts, minlength=len(task.classes))
-        return LabelStatistics(observed=observed, class_counts=tuple(by_class.astype(np.int64).tolist()))
-    if observed == 0:
-        return LabelStatistics(observed=0)
-    distribution = NumberDistribution(values, values, counts, missing=0)
-    mean, _ = distribution.moments()
-    if not isinstance(task, RegressionTaskConfig):
-        return LabelStatistics(observed=observed, mean=mean)
-    transformed_mean, transformed_std = distribution.moments(np.log1p if task.transform == "log1p" else None)
-    return LabelStatistics(
-        observed=observed, mean=mean, transformed_mean=transformed_mean, transformed_std=transformed_std
-    )

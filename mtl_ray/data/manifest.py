@@ -14,7 +14,7 @@ from mtl_ray.data.splits import SplitBoundaries, SplitConfig
 from mtl_ray.data.vocabulary_growth import Growth
 from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 """Raised whenever equal inputs would give other shards; part of every snapshot's id."""
 
 MANIFEST_FILE = "manifest.json"
@@ -92,7 +92,7 @@ class Manifest(Settings):
     batch_schema: BatchSchema = Field(alias="schema")
     preprocessing: Preprocessing
     missing: dict[str, float]
-    """Feature -> share of the training rows without a value (lists: null or empty)."""
+    """Feature -> share of the training rows without a value, see `Preprocessing.missing`."""
     label_statistics: dict[str, LabelStatistics]
     """Task -> its labels in the training part."""
     label_rates: dict[str, dict[str, LabelRate]]

@@ -30,6 +30,9 @@ NumericTransform = Literal["standard", "quantile", "log_standard"]
 
 MAX_KNOTS = 1000
 
+INPUT_RANKS = 65
+"""Number of `NumericStatistics.input_quantiles`."""
+
 _LARGEST = float(np.finfo(np.float32).max)
 
 
@@ -51,6 +54,9 @@ class NumericStatistics(Settings):
     """0 where the column does not vary."""
     knots: tuple[float, ...] | None = None
     """quantile: values at equally spaced ranks from 0 to 1, rising."""
+    input_quantiles: tuple[float, ...] = ()
+    """What `apply` makes of the present values of the training part at INPUT_RANKS equally spaced ranks from 0 to 1
+    (each a value of the column), rising; of a column that does not vary (0.0,)."""
 
     def apply(self, values: np.ndarray) -> np.ndarray:
         """float64 `[n]` with NaN where missing -> float32 `[n]` without NaN."""
@@ -104,7 +110,7 @@ def fit_numeric(
             ranks = np.linspace(0.0, 1.0, min(MAX_KNOTS, distribution.count))
             # Rounding can make a quantile smaller than the one before, and interpolation needs rising knots.
             knots = tuple(np.maximum.accumulate(distribution.quantiles(ranks, low, high)).tolist())
-    return NumericStatistics(
+    statistics = NumericStatistics(
         name=name,
         transform=transform,
         missing=distribution.missing,
@@ -115,6 +121,15 @@ def fit_numeric(
         std=std,
         knots=knots,
     )
+    return statistics.model_copy(update={"input_quantiles": _input_quantiles(statistics, distribution)})
+
+
+def _input_quantiles(statistics: NumericStatistics, distribution: NumberDistribution) -> tuple[float, ...]:
+    if statistics.std == 0.0:
+        return (0.0,)
+    # Every transform is monotone, so that the transformed values keep their ranks; but for rounding.
+    inputs = statistics.apply(distribution.values_at(np.linspace(0.0, 1.0, INPUT_RANKS)))
+    return tuple(np.maximum.accumulate(inputs).tolist())
 
 
 def _clip_bounds(

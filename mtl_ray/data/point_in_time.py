@@ -48,6 +48,9 @@ _ARROW_TYPES: dict[str, pa.DataType] = {
     "Array(Int32)": pa.list_(pa.int32()),
     "Array(Int64)": pa.list_(pa.int64()),
     "Array(String)": pa.list_(pa.string()),
+    "Array(Float32)": pa.list_(pa.float32()),
+    "Array(Float64)": pa.list_(pa.float64()),
+    "Array(UnixTimestamp)": pa.list_(TIMESTAMP_TYPE),
 }
 
 

@@ -9,11 +9,26 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from mtl_ray.data.fitted_preprocessing import LIST_PREFIX, MISSING_SUFFIX, Preprocessing, PreprocessingConfig
+from mtl_ray.data.fitted_preprocessing import (
+    AGE_PREFIX,
+    LIST_PREFIX,
+    MISSING_SUFFIX,
+    VECTOR_PREFIX,
+    Preprocessing,
+    PreprocessingConfig,
+)
 from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.service_spec import FeatureSpec
 
-__all__ = ["LIST_PREFIX", "MISSING_SUFFIX", "Preprocessing", "PreprocessingConfig", "fit"]
+__all__ = [
+    "AGE_PREFIX",
+    "LIST_PREFIX",
+    "MISSING_SUFFIX",
+    "VECTOR_PREFIX",
+    "Preprocessing",
+    "PreprocessingConfig",
+    "fit",
+]
 
 
 def fit(config: PreprocessingConfig, features: Sequence[FeatureSpec], table: pa.Table) -> Preprocessing:

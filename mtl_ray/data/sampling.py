@@ -1,7 +1,7 @@
 """Imbalance in the data: fewer negatives and more positives of one binary task among the training rows.
 
 Only training rows are sampled. Predictions are of the true rates all the same: see `mtl_ray.tasks.binary` for the
-sampled task and `mtl_ray.training.loss` for all others.
+sampled task and `mtl_ray.tasks.losses` for all others.
 """
 
 from __future__ import annotations

@@ -8,12 +8,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import pyarrow as pa
 
 from mtl_ray.data.feast_views import DUMMY_KEY, source_path
-from mtl_ray.data.field_tags import field_rules
+from mtl_ray.data.field_tags import field_rules, sequence_name
+from mtl_ray.data.sequences import check_sequence_tags
 from mtl_ray.data.service_spec import Encoding, FeatureSpec, ServiceSpec, ViewSpec, default_encoding
 from mtl_ray.data.source_files import is_remote, source_columns
 from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID
@@ -105,6 +106,7 @@ def resolve_service(
             for name, encoding in context.items()
         ),
     ]
+    check_sequence_tags(inputs)
     _check_names(inputs, join_keys, request, encodings, is_ours(str(store.config.offline_store.type)))
     spec = ServiceSpec(
         project=store.project,
@@ -234,13 +236,15 @@ def _feature(field: Any, view: str, on_demand: bool, encodings: Mapping[str, Enc
             f"The feature {field.name!r} cannot be encoded.",
             where=f"feature view {view}, field {field.name} of type {dtype}",
             found=f"encoding {chosen}" if chosen else "no encoding for this type",
-            allowed=", ".join(allowed) or "String, Bool, Int32, Int64, Float32, Float64, or an Array of ids",
+            allowed=", ".join(allowed)
+            or "String, Bool, Int32, Int64, Float32, Float64, or an Array of ids, floats or UnixTimestamp",
             fix="correct the tag `encoding` of the field (or features.encodings)"
             if allowed
             else "derive a number or an id from it, for example in an on-demand view, or leave it out",
         )
-    vocabulary = None if chosen == "numeric" else field.tags.get("vocabulary", field.name)
-    rules = field_rules(field.tags, dtype, f"feature view {view}, field {field.name}")
+    where = f"feature view {view}, field {field.name}"
+    vocabulary = field.tags.get("vocabulary", field.name) if chosen in ("categorical", "list") else None
+    rules = field_rules(field.tags, dtype, where)
     return FeatureSpec(
         name=field.name,
         source="on_demand" if on_demand else "view",
@@ -248,6 +252,7 @@ def _feature(field: Any, view: str, on_demand: bool, encodings: Mapping[str, Enc
         dtype=dtype,
         encoding=chosen,
         vocabulary=vocabulary,
+        sequence=sequence_name(field.tags, chosen, where),
         minimum=rules.minimum,
         maximum=rules.maximum,
         required=rules.required,
@@ -256,13 +261,13 @@ def _feature(field: Any, view: str, on_demand: bool, encodings: Mapping[str, Enc
 
 def _allowed_encodings(dtype: str) -> tuple[str, ...]:
     default = default_encoding(dtype)
-    if default == "list":
-        return ("list",)
     if default is None:
         return ()
+    if default in ("list", "vector", "times"):
+        return ("list", "times") if dtype == "Array(Int64)" else (default,)
     if dtype in ("String", "Uuid"):
         return ("categorical",)
-    return tuple(encoding for encoding in get_args(Encoding) if encoding != "list")
+    return ("categorical", "numeric")
 
 
 def _check_names(

@@ -6,8 +6,9 @@ from typing import Literal
 
 from mtl_ray.schema import Settings
 
-Encoding = Literal["categorical", "numeric", "list"]
-"""How a raw column enters the model: an id of a vocabulary, a number, or a list of ids."""
+Encoding = Literal["categorical", "numeric", "list", "vector", "times"]
+"""How a raw column enters the model: an id of a vocabulary, a number, a list of ids, a precomputed vector, or the times
+of a sequence's entries."""
 
 FeatureSource = Literal["view", "on_demand", "key", "context"]
 """Where a column comes from: a feature view, an on-demand view, a join key, or a context column of the spine."""
@@ -25,7 +26,9 @@ class FeatureSpec(Settings):
     not know."""
     encoding: Encoding
     vocabulary: str | None = None
-    """Features that name the same vocabulary share an embedding table; None for numbers."""
+    """Features that name the same vocabulary share an embedding table; None for numbers, vectors and times."""
+    sequence: str | None = None
+    """Lists and times that name the same sequence hold one history, entry by entry; None: a list by itself."""
     minimum: float | None = None
     """Smallest value that the field's tag `min` allows; None: no limit."""
     maximum: float | None = None
@@ -79,7 +82,8 @@ class ServiceSpec(Settings):
 def default_encoding(dtype: str) -> Encoding | None:
     """The encoding of a Feast type where the field has no `encoding` tag; None: the type needs a tag or another form.
 
-    Text and truth values are categories, numbers are numbers, arrays of integers or text are lists of ids.
+    Text and truth values are categories, numbers are numbers, arrays of integers or text are lists of ids, arrays of
+    floats are vectors, arrays of times are times.
     """
     if dtype in ("String", "Bool", "Uuid"):
         return "categorical"
@@ -87,4 +91,8 @@ def default_encoding(dtype: str) -> Encoding | None:
         return "numeric"
     if dtype in ("Array(Int32)", "Array(Int64)", "Array(String)"):
         return "list"
+    if dtype in ("Array(Float32)", "Array(Float64)"):
+        return "vector"
+    if dtype == "Array(UnixTimestamp)":
+        return "times"
     return None

@@ -54,6 +54,8 @@ class Snapshot:
                 "categorical": len(manifest.batch_schema.categorical),
                 "numeric": len(manifest.batch_schema.numeric),
                 "lists": len(manifest.batch_schema.lists),
+                "times": len(manifest.batch_schema.ages),
+                "vectors": len(manifest.batch_schema.vectors),
             },
             "labels": {
                 part: {task: rate.model_dump(mode="json") for task, rate in rates.items()}

@@ -10,10 +10,26 @@ from typing import Any
 from mtl_ray.data.manifest import FORMAT_VERSION, ROW_GROUP_ROWS
 from mtl_ray.data.service_spec import ServiceSpec
 from mtl_ray.data.source_files import SourceFingerprint
+from mtl_ray.data.task_inputs import task_input_columns
 from mtl_ray.data.training_set_config import NOT_IN_SHARDS, TrainingSetConfig
-from mtl_ray.tasks import TaskConfig
+from mtl_ray.tasks import RegressionTaskConfig, TaskConfig
 
-_NOT_IN_SHARDS = {"weight", "threshold", "normalize", "label", "positive_weight", "class_weights", "calibrate", "given"}
+_NOT_IN_SHARDS = {
+    "weight",
+    "threshold",
+    "normalize",
+    "label",
+    "positive_weight",
+    "class_weights",
+    "calibrate",
+    "given",
+    "label_smoothing",
+    "user",
+    "item",
+    "dim",
+    "temperature",
+    "correct_popularity",
+}
 """Fields of a task that change losses or metrics, but no label (`label` counts as the column that it means)."""
 
 
@@ -44,7 +60,8 @@ def snapshot_id(
         "spine": spine_sha256,
         "training_set": training_set.model_dump(mode="json", exclude=NOT_IN_SHARDS),
         # A list: the order of the tasks is the order of the label columns.
-        "tasks": [[name, task.label_column(name), _labelling(task)] for name, task in tasks.items()],
+        "tasks": [[name, task.label_column(name), labelling(task)] for name, task in tasks.items()],
+        "task_inputs": task_input_columns(tasks),
         "group_by": group_by,
         "appended_to": appended_to,
     }
@@ -53,5 +70,8 @@ def snapshot_id(
     return hashlib.sha256(json.dumps(document, sort_keys=True).encode()).hexdigest()
 
 
-def _labelling(task: TaskConfig) -> dict[str, Any]:
-    return task.model_dump(mode="json", exclude=_NOT_IN_SHARDS)
+def labelling(task: TaskConfig) -> dict[str, Any]:
+    """What of a task's config its encoded labels depend on, beside the column that they are in."""
+    # The loss of a regression says which labels are allowed.
+    other = set() if isinstance(task, RegressionTaskConfig) else {"loss"}
+    return task.model_dump(mode="json", exclude=_NOT_IN_SHARDS | other)

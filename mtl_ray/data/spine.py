@@ -22,6 +22,13 @@ TIMESTAMP_TYPE = pa.timestamp("us", "UTC")
 SCAN_ROWS = 1 << 17
 
 
+def row_name(table: pa.Table, position: int) -> str:
+    """The row of `table` at `position`, for people: by its `row_id` where it has one."""
+    if ROW_ID in table.column_names:
+        return f"spine row {table[ROW_ID][position].as_py()}"
+    return f"row {position}"
+
+
 @dataclass(frozen=True)
 class Spine:
     """The spine's rows with keys and times in one form each; picklable, and read a part at a time.
@@ -131,14 +138,23 @@ def open_spine(
     return Spine(rows, tuple(dict.fromkeys([*join_keys, *named])), wanted)
 
 
-def _checked_schema(file: Path, wanted: Sequence[str], kinds: dict[str, str]) -> pa.Schema:
-    """The wanted part of the file's schema."""
+def spine_schema(path: str | Path) -> pa.Schema:
+    """All columns of the spine's first file. Raises `DataError` where there is none, or it cannot be read."""
+    return _file_schema(spine_files(path)[0])
+
+
+def _file_schema(file: Path) -> pa.Schema:
     try:
-        schema = pq.read_schema(file)
+        return pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
         raise DataError(
             "A file of the spine cannot be read as Parquet.", where=str(file), found=str(error).splitlines()[0]
         ) from error
+
+
+def _checked_schema(file: Path, wanted: Sequence[str], kinds: dict[str, str]) -> pa.Schema:
+    """The wanted part of the file's schema."""
+    schema = _file_schema(file)
     for column in wanted:
         if column not in schema.names:
             guess = nearest(column, schema.names)

@@ -78,5 +78,7 @@ def _padding(table: pa.Table, rows: int) -> pa.Table:
 def batch_columns(schema: BatchSchema) -> list[str]:
     """The snapshot's columns that a `Batch` is made of."""
     packed = [name for name, features in (("categorical", schema.categorical), ("numeric", schema.numeric)) if features]
-    lists = [f"list_{feature.name}" for feature in schema.lists]
-    return [*packed, *lists, "labels", "observed", "sample_weight", "row_id"]
+    each = (("list", schema.lists), ("age", schema.ages), ("vector", schema.vectors))
+    single = [f"{kind}_{feature.name}" for kind, features in each for feature in features]
+    inputs = ["task_inputs"] if schema.task_inputs else []
+    return [*packed, *single, *inputs, "labels", "observed", "sample_weight", "row_id"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -37,7 +38,8 @@ def grow(
     `config.min_count` times in the new rows gets an id after the existing ones, by falling count, equal counts by
     rising value, until the vocabulary knows `config.max_vocabulary` values. Also returns the growth of each
     vocabulary. Raises `DataError` where the features of the state are others than those fitted, where its lists are
-    cut at another length, or where a vocabulary of integers meets text or the other way round.
+    cut at another length, its vectors have another size, or where a vocabulary of integers meets text or the other
+    way round.
     """
     _check_features(preprocessing, state)
     vocabularies: dict[str, Vocabulary] = {}
@@ -73,7 +75,7 @@ def _grown(
 
 def _check_features(preprocessing: Preprocessing, state: PreprocessingState) -> None:
     fitted = _inputs(preprocessing)
-    found = _inputs_of_state(state)
+    found = _inputs_of_state(state, {feature.name: feature.size for feature in preprocessing.vectors})
     if fitted != found:
         differing = sorted({name for name, _ in fitted.items() ^ found.items()})
         raise DataError(
@@ -81,7 +83,7 @@ def _check_features(preprocessing: Preprocessing, state: PreprocessingState) -> 
             where=f"features {', '.join(differing)}",
             found="; ".join(f"{name}: {found.get(name, 'absent')}" for name in differing),
             allowed="; ".join(f"{name}: {fitted.get(name, 'absent')}" for name in differing),
-            fix="append with the feature service and list_max_length of the first build, or build a new training set",
+            fix="append with the feature service and list lengths of the first build, or build a new training set",
         )
 
 
@@ -89,17 +91,26 @@ def _inputs(preprocessing: Preprocessing) -> dict[str, str]:
     """Feature -> in words what it is encoded to."""
     inputs = {feature.name: "a number" for feature in preprocessing.numeric}
     inputs |= {feature.name: _category(feature.vocabulary) for feature in preprocessing.categorical}
-    inputs |= {feature.name: _list(feature.vocabulary, feature.max_length) for feature in preprocessing.lists}
+    inputs |= {item.name: _list(item.vocabulary, item.max_length, item.sequence) for item in preprocessing.lists}
+    inputs |= {item.name: _times(item.max_length, item.sequence) for item in preprocessing.ages}
+    inputs |= {item.name: _vector(item.size) for item in preprocessing.vectors}
     return inputs
 
 
-def _inputs_of_state(state: PreprocessingState) -> dict[str, str]:
+def _inputs_of_state(state: PreprocessingState, sizes: Mapping[str, int]) -> dict[str, str]:
+    """`sizes`: of fitted vectors, for those that no new row has."""
     inputs = {}
+    length = state.header.config.max_length
     for feature in state.header.features:
         if feature.encoding == "numeric":
             inputs[feature.name] = "a number"
         elif feature.encoding == "list":
-            inputs[feature.name] = _list(vocabulary_name(feature), state.header.config.list_max_length)
+            inputs[feature.name] = _list(vocabulary_name(feature), length(feature), feature.sequence)
+        elif feature.encoding == "times":
+            inputs[feature.name] = _times(length(feature), feature.sequence)
+        elif feature.encoding == "vector":
+            found = state.header.vector_sizes[feature.name]
+            inputs[feature.name] = _vector(sizes.get(feature.name, 0) if found is None else found.size)
         else:
             inputs[feature.name] = _category(vocabulary_name(feature))
     return inputs
@@ -109,5 +120,13 @@ def _category(vocabulary: str) -> str:
     return f"a category of {vocabulary}"
 
 
-def _list(vocabulary: str, max_length: int) -> str:
-    return f"the last {max_length} categories of {vocabulary}"
+def _list(vocabulary: str, max_length: int, sequence: str | None) -> str:
+    return f"the last {max_length} categories of {vocabulary}" + (f" in sequence {sequence}" if sequence else "")
+
+
+def _times(max_length: int, sequence: str | None) -> str:
+    return f"the last {max_length} times of sequence {sequence}"
+
+
+def _vector(size: int) -> str:
+    return f"a vector of {size} numbers"

@@ -10,12 +10,17 @@ from mtl_ray.schema import LabelStatistics
 
 
 def baseline_metrics(
-    metrics: MetricSet, statistics: LabelStatistics, label: FloatArray, group: Array | None
+    metrics: MetricSet,
+    statistics: LabelStatistics,
+    label: FloatArray,
+    group: Array | None,
+    level: float | None = None,
 ) -> dict[str, float]:
     """Values of `metrics` (its state is not read) for predicting the mean in every row of `label [n]`.
 
     The mean is the base rate of a binary task, the mean of a number, the class shares. The log1p errors of a
-    regression are those of predicting the mean of log(1 + label): on each scale the constant that is best there.
+    regression are those of predicting the mean of log(1 + label), and those of a predicted quantile of that of the
+    labels at `level`: by each measure the constant that is best there.
     Empty where the training part has no label or the split no row.
     """
     if statistics.observed == 0 or not len(label):
@@ -29,6 +34,11 @@ def baseline_metrics(
     if any(name.endswith("_log1p") for name in values) and statistics.transformed_mean is not None:
         on_log_scale = _of_constant(metrics, np.expm1(np.float64(statistics.transformed_mean)), label, group)
         values |= {name: value for name, value in on_log_scale.items() if name.endswith("_log1p")}
+    if level is not None and statistics.quantiles:
+        ranks = np.linspace(0.0, 1.0, len(statistics.quantiles))
+        quantile = np.float64(np.interp(level, ranks, statistics.quantiles))
+        of_quantile = _of_constant(metrics, quantile, label, group)
+        values |= {name: value for name, value in of_quantile.items() if name in ("pinball", "coverage")}
     return values
 
 

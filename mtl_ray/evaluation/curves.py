@@ -26,14 +26,19 @@ def binary_curves(prediction: FloatArray, label: FloatArray) -> Curves:
     """
     if not len(label):
         return {}
-    curves = {"reliability": _means_by_bin(probability_bin(prediction, RELIABILITY_BINS), prediction, label)}
+    reliability = _means_by_bin(probability_bin(prediction, RELIABILITY_BINS), prediction, label)
+    return {"reliability": reliability, **ranking_curves(prediction, label)}
+
+
+def ranking_curves(prediction: FloatArray, label: FloatArray) -> Curves:
+    """`roc` alone, of scores that are no probabilities."""
     ranking = RankingMetrics()
     ranking.update(prediction, label)
     false, true = roc_curve(ranking.table())
-    if len(false):
-        kept = _evenly_along(false + true, ROC_POINTS)
-        curves["roc"] = {"fpr": false[kept].tolist(), "tpr": true[kept].tolist()}
-    return curves
+    if not len(false):
+        return {}
+    kept = _evenly_along(false + true, ROC_POINTS)
+    return {"roc": {"fpr": false[kept].tolist(), "tpr": true[kept].tolist()}}
 
 
 def regression_curves(prediction: FloatArray, label: FloatArray) -> Curves:

@@ -5,22 +5,28 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
+
 from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.cluster import check_resources
 from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import CheckpointError, ConfigError
+from mtl_ray.evaluation.diagnostics.measure import diagnose
+from mtl_ray.evaluation.diagnostics.result import write_diagnostics
 from mtl_ray.evaluation.predict import predict_part
 from mtl_ray.evaluation.results import EvaluationResult, write_result
+from mtl_ray.evaluation.score import score_result
 from mtl_ray.evaluation.summarise import summarise
 from mtl_ray.evaluation.truth import read_truth, with_truth
+from mtl_ray.predictor import Predictor
 from mtl_ray.run_folder import RunFolder
 
 
 def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> EvaluationResult:
     """Evaluate the checkpoint `which` (best, last or a folder name) of the run at `path` on `part`.
 
-    Writes `evaluation/predictions/` and `evaluation/<part>.json` in the run folder.
+    Writes `evaluation/predictions/`, `evaluation/<part>.json` and `evaluation/diagnostics.json` in the run folder.
 
     Raises:
         ConfigError: no such part, or a machine without the GPU that the config asks for.
@@ -73,5 +79,19 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
         split=part,
         training_set=snapshot.manifest.id,
     )
+    if checkpoint.fusion is not None:
+        score = score_result(
+            predictions,
+            checkpoint.fusion,
+            config.tasks,
+            group_by=config.evaluation.group_by,
+            replicates=config.evaluation.replicates,
+            confidence=config.evaluation.confidence,
+            seed=config.seed,
+        )
+        results = results.model_copy(update={"score": score})
     write_result(results, run.path)
+    say("looking into the model: gates, gradients, size")
+    gpu = config.training.use_gpu and torch.cuda.is_available()
+    write_diagnostics(diagnose(Predictor(checkpoint, "cuda" if gpu else "cpu"), snapshot, part), run.path)
     return results

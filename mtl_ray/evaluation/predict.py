@@ -19,7 +19,9 @@ from mtl_ray.data.snapshot import Snapshot
 from mtl_ray.data.stream import batch_columns
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import MtlRayError
+from mtl_ray.fusion.config import SCORE_COLUMN
 from mtl_ray.predictor import Predictor
+from mtl_ray.schema import BatchSchema
 
 
 @lru_cache(maxsize=1)
@@ -28,29 +30,37 @@ def _predictor(checkpoint: str, device: str) -> Predictor:
     return Predictor.load(checkpoint, device)
 
 
-def prediction_table(predictor: Predictor, table: pa.Table, carried: list[str]) -> pa.Table:
+def prediction_table(
+    predictor: Predictor, table: pa.Table, carried: list[str], stored: BatchSchema | None = None
+) -> pa.Table:
     """Predictions for snapshot rows.
 
     Args:
         predictor: the model.
         table: rows with the columns of a snapshot.
         carried: columns to copy as they are, `row_id` among them.
+        stored: the snapshot's schema, where the model has only some of its tasks.
 
     Returns:
         The carried columns and, per task, `<task>__label` (float32, 0 where not observed), `<task>__observed` and
-        `<task>__prediction` (float32 in label units; a list of C class probabilities for a multiclass task).
+        `<task>__prediction` (float32 in label units; a list of C class probabilities for a multiclass task); `score`
+        (float64) where the checkpoint has a ranking score.
     """
     schema = predictor.checkpoint.context.batch_schema
-    batch = to_batch(table, schema)
+    batch = to_batch(table, schema, stored)
     columns: dict[str, Any] = {name: table.column(name) for name in carried}
     labels, observed = batch.labels.numpy(), batch.observed.numpy()
-    for index, (task, values) in enumerate(predictor.predict_arrays(batch).items()):
+    predicted = predictor.predict_arrays(batch)
+    for index, (task, values) in enumerate(predicted.items()):
         columns[f"{task}__label"] = pa.array(np.ascontiguousarray(labels[:, index]))
         columns[f"{task}__observed"] = pa.array(np.ascontiguousarray(observed[:, index]))
         flat = pa.array(np.ascontiguousarray(values).reshape(-1))
         columns[f"{task}__prediction"] = (
             flat if values.ndim == 1 else pa.FixedSizeListArray.from_arrays(flat, values.shape[1])
         )
+    fusion = predictor.checkpoint.fusion
+    if fusion is not None:
+        columns[SCORE_COLUMN] = pa.array(fusion.score(predicted))
     return pa.table(columns)
 
 
@@ -64,11 +74,12 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
     carried = ["row_id", *snapshot.manifest.join_keys, "event_timestamp"]
     if config.evaluation.group_by is not None and config.evaluation.group_by not in carried:
         carried.append(config.evaluation.group_by)
-    columns = list(dict.fromkeys([*batch_columns(snapshot.schema), *carried]))
+    stored = snapshot.schema
+    columns = list(dict.fromkeys([*batch_columns(stored), *carried]))
     device = "cuda" if training.use_gpu else "cpu"
 
     def predict(block: pa.Table) -> pa.Table:
-        return prediction_table(_predictor(str(checkpoint), device), block, carried)
+        return prediction_table(_predictor(str(checkpoint), device), block, carried, stored)
 
     with ray_session(training.cpus_per_worker):
         rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)])

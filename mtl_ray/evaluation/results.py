@@ -9,6 +9,7 @@ from pathlib import Path
 from pydantic import Field, ValidationError
 
 from mtl_ray.errors import DataError, StorageError
+from mtl_ray.fusion import Fusion
 from mtl_ray.schema import Settings
 
 
@@ -45,6 +46,15 @@ class TaskResult(Settings):
     """What the report draws: see `mtl_ray.evaluation.curves`."""
 
 
+class ScoreResult(Settings):
+    """How well the ranking score orders by the label of each binary task."""
+
+    fusion: Fusion
+    metrics: dict[str, dict[str, MetricValue]]
+    """Task -> roc_auc and, where rows are grouped, gauc, on the rows where its label is observed; `baseline`: the same
+    of that task's own prediction."""
+
+
 class EvaluationResult(Settings):
     """Every task of one checkpoint on one split."""
 
@@ -62,6 +72,8 @@ class EvaluationResult(Settings):
     confidence: float
     created: datetime
     tasks: tuple[TaskResult, ...]
+    score: ScoreResult | None = None
+    """None where the checkpoint has no ranking score."""
 
     def task(self, name: str) -> TaskResult:
         """The result of one task. Raises KeyError with the tasks that there are."""

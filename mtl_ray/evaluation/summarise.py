@@ -11,11 +11,11 @@ import pyarrow as pa
 from mtl_ray.evaluation.baselines import baseline_metrics
 from mtl_ray.evaluation.bootstrap import bootstrap_intervals
 from mtl_ray.evaluation.columns import TaskColumns, group_numbers, task_columns
-from mtl_ray.evaluation.curves import Curves, binary_curves, multiclass_curves, regression_curves
+from mtl_ray.evaluation.curves import Curves, binary_curves, multiclass_curves, ranking_curves, regression_curves
 from mtl_ray.evaluation.results import EvaluationResult, MetricValue, TaskResult
 from mtl_ray.metrics import MetricSet
 from mtl_ray.schema import LabelStatistics
-from mtl_ray.tasks import BinaryTaskConfig, MulticlassTaskConfig, TaskConfig
+from mtl_ray.tasks import BinaryTaskConfig, ClassTaskSettings, NextItemTaskConfig, RegressionTaskConfig, TaskConfig
 
 
 def summarise(
@@ -46,7 +46,8 @@ def summarise(
     for name, config in tasks.items():
         columns = task_columns(predictions, name, group)
         metrics = MetricSet(config.build(name, train_statistics[name]).metrics(grouped=group is not None))
-        values = _values(metrics, columns, train_statistics[name], replicates, confidence, seed)
+        level = config.level if isinstance(config, RegressionTaskConfig) else None
+        values = _values(metrics, columns, train_statistics[name], level, replicates, confidence, seed)
         attainable = _attainable(metrics, columns) if isinstance(config, BinaryTaskConfig) else None
         results.append(
             TaskResult(
@@ -54,7 +55,7 @@ def summarise(
                 type=config.type,
                 rows=len(columns.label),
                 rows_in_split=predictions.num_rows,
-                base=None if isinstance(config, MulticlassTaskConfig) else _mean(columns),
+                base=None if isinstance(config, ClassTaskSettings) else _mean(columns),
                 threshold=config.threshold if isinstance(config, BinaryTaskConfig) else None,
                 metrics=values,
                 attainable=attainable,
@@ -81,11 +82,12 @@ def _values(
     metrics: MetricSet,
     columns: TaskColumns,
     statistics: LabelStatistics,
+    level: float | None,
     replicates: int,
     confidence: float,
     seed: int,
 ) -> dict[str, MetricValue]:
-    baseline = baseline_metrics(metrics, statistics, columns.label, columns.group)
+    baseline = baseline_metrics(metrics, statistics, columns.label, columns.group, level)
     intervals = bootstrap_intervals(
         metrics,
         columns.prediction,
@@ -132,7 +134,9 @@ def _curves(config: TaskConfig, columns: TaskColumns) -> Curves:
     prediction = columns.prediction.astype(np.float64)
     if isinstance(config, BinaryTaskConfig):
         return binary_curves(prediction, columns.label)
-    if isinstance(config, MulticlassTaskConfig):
+    if isinstance(config, NextItemTaskConfig):
+        return ranking_curves(prediction, columns.label)
+    if isinstance(config, ClassTaskSettings):
         return multiclass_curves(prediction, columns.label)
     return regression_curves(prediction, columns.label)
 

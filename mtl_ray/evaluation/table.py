@@ -5,12 +5,16 @@ from __future__ import annotations
 from rich import box
 from rich.table import Table
 
-from mtl_ray.evaluation.results import EvaluationResult, MetricValue, TaskResult
+from mtl_ray.evaluation.results import EvaluationResult, MetricValue, ScoreResult, TaskResult
 
 _MAIN = {
     "binary": ("roc_auc", "gauc", "pr_auc", "log_loss", "normalized_entropy", "ece", "predicted_over_observed"),
     "multiclass": ("accuracy", "top2_accuracy", "top3_accuracy", "macro_f1", "log_loss"),
-    "regression": ("rmse", "mae", "r2", "rmse_log1p", "r2_log1p"),
+    "next_item": ("roc_auc", "gauc"),
+    "ordinal": ("quadratic_kappa", "class_mae", "accuracy", "macro_f1", "log_loss"),
+    "regression": ("pinball", "coverage", "rmse", "mae", "r2", "rmse_log1p", "r2_log1p"),
+    "value": ("normalized_gini", "rmse", "mae", "r2", "rmse_log1p", "r2_log1p"),
+    "watch_time": ("rmse", "mae", "r2", "rmse_log1p", "r2_log1p"),
 }
 
 
@@ -30,6 +34,8 @@ def results_table(result: EvaluationResult, every_metric: bool = False) -> Table
         table.add_column(title, justify="right", no_wrap=True)
     for task in result.tasks:
         _add_task(table, task, every_metric)
+    if result.score is not None:
+        _add_score(table, result.score)
     return table
 
 
@@ -48,6 +54,20 @@ def _add_task(table: Table, task: TaskResult, every_metric: bool) -> None:
         table.add_row(label, *row, end_section=position == len(rows) - 1)
 
 
+def _add_score(table: Table, score: ScoreResult) -> None:
+    formula = " ".join(f"{task}^{weight:.2g}" for task, weight in score.fusion.weights.items())
+    if score.fusion.formula == "sum":
+        formula = " + ".join(f"{weight:.2g} {task}" for task, weight in score.fusion.weights.items())
+    rows = [
+        (f"{task} {name}", _number(value.value), _interval(value), _number(value.baseline))
+        for task, values in score.metrics.items()
+        for name, value in values.items()
+    ]
+    for position, row in enumerate(rows):
+        label = ("score", formula)[position] if position < 2 else ""
+        table.add_row(label, *row, end_section=position == len(rows) - 1)
+
+
 def _title(result: EvaluationResult) -> str:
     groups = f", {result.groups:,} distinct {result.group_by}" if result.groups is not None else ""
     return f"{result.split}: {result.rows:,} rows{groups}"
@@ -60,6 +80,8 @@ def _caption(result: EvaluationResult) -> str:
         parts.insert(0, f"{100 * result.confidence:g} % intervals from {result.replicates} resamplings of {drawn}")
     if any(task.share_of_attainable is not None for task in result.tasks):
         parts.append("of the attainable: share of the way from 0.5 to the true probabilities' ROC-AUC")
+    if result.score is not None:
+        parts.append("score: how it orders by each label; its baseline is that task's own prediction")
     return "\n".join(parts)
 
 

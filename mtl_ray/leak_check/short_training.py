@@ -20,6 +20,7 @@ from mtl_ray.data.tensors import to_batch
 from mtl_ray.metrics.metric import Array
 from mtl_ray.optim import ScheduleConfig, build_optimizer, build_schedule
 from mtl_ray.tasks import BinaryTaskConfig, Task
+from mtl_ray.training.frozen import freeze
 from mtl_ray.training.step import TrainStep
 
 STEPS_AN_EPOCH = 200
@@ -85,11 +86,13 @@ def _train(
     model = config.model.build(snapshot.schema, tasks).to(device)
     size = min(config.training.global_batch_size, max(SMALLEST_BATCH, len(train) // STEPS_AN_EPOCH))
     steps = -(-len(train) // size) * epochs
-    optimizer = build_optimizer(config.training.optimizer, model)
+    freeze(model, config.training.frozen)
+    weighting = config.weighting.build({name: task.weight for name, task in config.tasks.items()}).to(device)
+    optimizer = build_optimizer(config.training.optimizer, model, list(weighting.parameters()), weighting.learning_rate)
     step = TrainStep(
         model,
         tasks,
-        config.weighting.build({name: task.weight for name, task in config.tasks.items()}).to(device),
+        weighting,
         optimizer,
         build_schedule(_shortened(config.training.schedule), optimizer, steps),
         config.training.clip_norm,
@@ -102,7 +105,8 @@ def _train(
             shuffled = torch.randperm(len(train), generator=order)
             for begin in range(0, len(train), size):
                 step(_take(train, shuffled[begin : begin + size]))
-            step.totals.means()  # raises where the losses are no numbers
+            weighting.end_epoch(step.totals.means())
+            step.totals.reset()
     return _predict(model, tasks, config, test, device)
 
 
@@ -115,9 +119,10 @@ def _predict(
         name: [] for name, task in config.tasks.items() if isinstance(task, BinaryTaskConfig)
     }
     for begin in range(0, len(test), _TEST_BATCH):
-        logits = model(_take(test, slice(begin, begin + _TEST_BATCH)).to(device))
+        batch = _take(test, slice(begin, begin + _TEST_BATCH)).to(device)
+        logits = model(batch)
         for name, parts in found.items():
-            parts.append(tasks[name].predict(logits[name]).float().cpu())
+            parts.append(tasks[name].predict(logits[name], batch.task_inputs).float().cpu())
     return {name: torch.cat(parts).numpy() for name, parts in found.items()}
 
 
@@ -161,4 +166,7 @@ def _take(batch: Batch, rows: Tensor | slice) -> Batch:
         sample_weight=batch.sample_weight[rows],
         row_id=batch.row_id[rows],
         lists={name: values[rows] for name, values in batch.lists.items()},
+        ages={name: values[rows] for name, values in batch.ages.items()},
+        vectors={name: values[rows] for name, values in batch.vectors.items()},
+        task_inputs={name: values[rows] for name, values in batch.task_inputs.items()},
     )

@@ -7,15 +7,15 @@ encoder of its own from the same config, so that any encoder works with any stru
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
-from mtl_ray.errors import ConfigError, nearest
 from mtl_ray.models.encoders import FeatureEncoder, FeatureEncoderConfig
+from mtl_ray.models.encoders.names import check_known
 from mtl_ray.schema import BatchSchema
 
 
@@ -36,34 +36,24 @@ def build_encoder(config: FeatureEncoderConfig, schema: BatchSchema, wanted: Enc
     return NarrowEncoder(config, schema, wanted.features)
 
 
-def feature_names(schema: BatchSchema) -> tuple[str, ...]:
-    """All features: categorical, numeric, lists, each in schema order."""
-    categorical = [feature.name for feature in schema.categorical]
-    return (*categorical, *schema.numeric, *(feature.name for feature in schema.lists))
-
-
-def check_known(features: Sequence[str], schema: BatchSchema, where: str) -> None:
-    """Raise `ConfigError` where one of `features` is none of the training set's."""
-    known = feature_names(schema)
-    for name in features:
-        if name not in known:
-            guess = nearest(name, known)
-            raise ConfigError(
-                "The model names a feature that the training set does not have.",
-                where=where,
-                found=name,
-                allowed=", ".join(known),
-                fix=f"did you mean {guess}?" if guess else "name one of the features",
-            )
-
-
 class NarrowEncoder(nn.Module):
-    """`Batch` to `[B, D_in]`, from some of its features alone, in schema order."""
+    """`Batch` to `[B, D_in]`, from some of its features alone, in schema order.
+
+    There is no interaction across them, and an encoder of `model.encoder.sequences` only where all of its lists and
+    targets are among them.
+    """
 
     columns: Tensor
     numbers: Tensor
 
-    def __init__(self, config: FeatureEncoderConfig, schema: BatchSchema, features: Sequence[str]) -> None:
+    def __init__(
+        self,
+        config: FeatureEncoderConfig,
+        schema: BatchSchema,
+        features: Sequence[str],
+        borrowed: Mapping[str, int] | None = None,
+    ) -> None:
+        """`borrowed` as `FeatureEncoder` takes it."""
         super().__init__()
         check_known(features, schema, "model")
         kept = set(features)
@@ -71,27 +61,41 @@ class NarrowEncoder(nn.Module):
         numbers = [i for i, name in enumerate(schema.numeric) if name in kept]
         self.register_buffer("columns", torch.tensor(columns, dtype=torch.int64), persistent=False)
         self.register_buffer("numbers", torch.tensor(numbers, dtype=torch.int64), persistent=False)
-        self._lists = tuple(feature.name for feature in schema.lists if feature.name in kept)
-        narrow = schema.model_copy(
-            update={
-                "categorical": tuple(schema.categorical[i] for i in columns),
-                "numeric": tuple(schema.numeric[i] for i in numbers),
-                "lists": tuple(feature for feature in schema.lists if feature.name in kept),
-            }
-        )
-        self.inner = config.build(narrow)
+        narrow = narrow_schema(schema, kept)
+        self.inner = config.narrowed(schema, kept).build(narrow, borrowed)
         self.out_size = self.inner.out_size
 
-    def forward(self, batch: Batch) -> Tensor:
-        encoded: Tensor = self.inner(
-            replace(
-                batch,
-                categorical=batch.categorical.index_select(1, self.columns),
-                numeric=batch.numeric.index_select(1, self.numbers),
-                lists={name: batch.lists[name] for name in self._lists},
-            )
-        )
+    def forward(self, batch: Batch, table: nn.Embedding | None = None) -> Tensor:
+        """`table`: the borrowed one, where there is one."""
+        encoded: Tensor = self.inner(self._narrowed(batch), table)
         return encoded
+
+    def squared_norms(self, batch: Batch, table: nn.Embedding | None = None) -> Tensor:
+        """As `FeatureEncoder.squared_norms`, of these features."""
+        return self.inner.squared_norms(self._narrowed(batch), table)
+
+    def _narrowed(self, batch: Batch) -> Batch:
+        """What the batch has by name the inner encoder picks itself."""
+        return replace(
+            batch,
+            categorical=batch.categorical.index_select(1, self.columns),
+            numeric=batch.numeric.index_select(1, self.numbers),
+        )
+
+
+def narrow_schema(schema: BatchSchema, kept: Collection[str]) -> BatchSchema:
+    """`schema` with those of its features alone that are in `kept`."""
+    numbers = [i for i, name in enumerate(schema.numeric) if name in kept]
+    # Ages stay as they are: which of them are read, the config's sequences say.
+    return schema.model_copy(
+        update={
+            "categorical": tuple(feature for feature in schema.categorical if feature.name in kept),
+            "numeric": tuple(schema.numeric[i] for i in numbers),
+            "numeric_quantiles": tuple(schema.numeric_quantiles[i] for i in numbers if schema.numeric_quantiles),
+            "lists": tuple(feature for feature in schema.lists if feature.name in kept),
+            "vectors": tuple(feature for feature in schema.vectors if feature.name in kept),
+        }
+    )
 
 
 Encoder = FeatureEncoder | NarrowEncoder

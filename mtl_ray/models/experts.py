@@ -10,13 +10,14 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mtl_ray.models.mlp import ACTIVATIONS, Activation, initialise_linear
+from mtl_ray.models.norm import Norm, build_norm
 
 
 class Experts(nn.Module):
     """`[B, D_in]` to `[E, B, D_out]`: each expert is what `MLP` is, with weights of its own.
 
     The weights of a layer are stacked to `[E, in, out]`, so that E experts cost one matrix product a layer. Biases
-    and layer norms are kept flat, `[E * out]`: a parameter of two or more dimensions is a weight matrix, everywhere
+    and norms are kept flat, `[E * out]`: a parameter of two or more dimensions is a weight matrix, everywhere
     in the models, and weight decay relies on it.
     """
 
@@ -27,19 +28,18 @@ class Experts(nn.Module):
         hidden: Sequence[int],
         activation: Activation = "relu",
         dropout: float = 0.0,
-        layer_norm: bool = False,
+        norm: Norm = "none",
     ) -> None:
         super().__init__()
         sizes = [in_size, *hidden]
         self.num_experts = num_experts
         self.out_size = sizes[-1]
         self.weights = nn.ParameterList(torch.empty(num_experts, a, b) for a, b in pairwise(sizes))
-        self.biases = nn.ParameterList(torch.zeros(num_experts * size) for size in hidden)
-        self.norm_scales = nn.ParameterList(torch.ones(num_experts * size) for size in hidden if layer_norm)
-        self.norm_shifts = nn.ParameterList(torch.zeros(num_experts * size) for size in hidden if layer_norm)
+        self.biases = nn.ParameterList(torch.zeros(num_experts * size) for size in hidden if norm != "batch")
+        norms = [build_norm(norm, num_experts, size) for size in hidden]
+        self.norms = nn.ModuleList(norm for norm in norms if norm is not None)
         self._activation = ACTIVATIONS[activation]
         self._dropout = dropout
-        self._layer_norm = layer_norm
         for weight in self.weights:
             for expert in range(num_experts):
                 initialise_linear(weight.detach()[expert].T)
@@ -52,19 +52,18 @@ class Experts(nn.Module):
 
     def layer(self, layer: int, x: Tensor) -> Tensor:
         """One layer alone: `[E, B, out]` from `[E, B, in]`, or from `[B, in]`, which all experts then read."""
-        weight, bias = self.weights[layer], self._per_expert(self.biases[layer])
+        weight = self.weights[layer]
+        # Of one input: one product with the experts' weights side by side.
+        if not len(self.biases):
+            h_EBH = torch.einsum("bi,eio->ebo", x, weight) if x.ndim == 2 else torch.bmm(x, weight)
+            return self._finish(h_EBH, layer)
+        bias = self.biases[layer].view(self.num_experts, 1, -1)
         if x.ndim == 2:
-            # One product with the experts' weights side by side.
             return self._finish(torch.einsum("bi,eio->ebo", x, weight) + bias, layer)
         return self._finish(torch.baddbmm(bias, x, weight), layer)
 
     def _finish(self, h_EBH: Tensor, layer: int) -> Tensor:
-        """Layer norm, activation and dropout."""
-        if self._layer_norm:
-            h_EBH = F.layer_norm(h_EBH, h_EBH.shape[-1:])
-            h_EBH = h_EBH * self._per_expert(self.norm_scales[layer]) + self._per_expert(self.norm_shifts[layer])
+        """Norm, activation and dropout."""
+        if len(self.norms):
+            h_EBH = self.norms[layer](h_EBH)
         return F.dropout(self._activation(h_EBH), self._dropout, self.training)
-
-    def _per_expert(self, flat: Tensor) -> Tensor:
-        """`[E * H]` as `[E, 1, H]`."""
-        return flat.view(self.num_experts, 1, -1)

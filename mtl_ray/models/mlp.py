@@ -10,15 +10,18 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl_ray.models.norm import Norm, build_norm
+
 Activation = Literal["relu", "gelu", "silu"]
 
 ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "gelu": F.gelu, "silu": F.silu}
 
 
 class MLP(nn.Module):
-    """Per hidden size: linear, layer norm if asked for, activation, dropout. `[B, D_in]` to `[B, D_out]`.
+    """Per hidden size: linear, norm if asked for, activation, dropout. `[B, D_in]` to `[B, D_out]`.
 
-    Without hidden sizes it is the identity. Weights start uniform after He et al. (ICCV 2015), biases at 0.
+    Without hidden sizes it is the identity. Weights start uniform after He et al. (ICCV 2015), biases at 0; before a
+    batch norm, which would take it off again, a layer has no bias.
     """
 
     def __init__(
@@ -27,19 +30,21 @@ class MLP(nn.Module):
         hidden: Sequence[int],
         activation: Activation = "relu",
         dropout: float = 0.0,
-        layer_norm: bool = False,
+        norm: Norm = "none",
     ) -> None:
         super().__init__()
         sizes = [in_size, *hidden]
-        self.linears = nn.ModuleList(nn.Linear(a, b) for a, b in pairwise(sizes))
-        self.norms = nn.ModuleList(nn.LayerNorm(size) for size in hidden) if layer_norm else None
+        self.linears = nn.ModuleList(nn.Linear(a, b, bias=norm != "batch") for a, b in pairwise(sizes))
+        norms = [build_norm(norm, 1, size) for size in hidden]
+        self.norms = nn.ModuleList(norm for norm in norms if norm is not None) if norm != "none" else None
         self.out_size = sizes[-1]
         self._activation = ACTIVATIONS[activation]
         self._dropout = dropout
         for linear in self.linears:
             assert isinstance(linear, nn.Linear)
             initialise_linear(linear.weight)
-            nn.init.zeros_(linear.bias)
+            if norm != "batch":
+                nn.init.zeros_(linear.bias)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         for layer, linear in enumerate(self.linears):

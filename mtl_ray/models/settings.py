@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field, PositiveInt
@@ -15,10 +16,12 @@ from mtl_ray.models.encoding import EncodingSet, build_encoder
 from mtl_ray.models.experts import Experts
 from mtl_ray.models.mlp import MLP, Activation
 from mtl_ray.models.model import MultiTaskModel
+from mtl_ray.models.next_item import build_two_towers, check_two_towers
+from mtl_ray.models.norm import Norm
 from mtl_ray.models.outputs import Outputs
 from mtl_ray.models.tower import Tower
 from mtl_ray.schema import BatchSchema, Settings
-from mtl_ray.tasks import Task, TaskSettings
+from mtl_ray.tasks import NextItemTask, Task, TaskSettings
 from mtl_ray.tasks.graph import TaskGraph
 
 if TYPE_CHECKING:
@@ -45,8 +48,9 @@ class ModelSettings(Settings, ABC):
     activation: Activation = "relu"
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of hidden units dropped after every hidden layer while training."""
-    layer_norm: bool = False
-    """Layer norm before every activation."""
+    norm: Norm = "none"
+    """Before every activation: layer norm, or batch norm over the global batch, the same whatever the number of
+    workers."""
 
     @abstractmethod
     def build_sharing(self, in_sizes: Sequence[int], graph: TaskGraph) -> Sharing:
@@ -61,7 +65,16 @@ class ModelSettings(Settings, ABC):
         return (EncodingSet(),)
 
     def check_tasks(self, tasks: Mapping[str, TaskSettings]) -> None:
-        """Raise `ConfigError` where the architecture cannot be built for these tasks; warn where it ignores `given`."""
+        """Raise `ConfigError` where the architecture cannot be built for these tasks, `next_item` ones left out; warn
+        where it ignores `given`."""
+        if not tasks:
+            raise ConfigError(
+                f"The architecture {self._name} has no task: next_item tasks have towers of their own beside it.",
+                where="tasks",
+                found="next_item tasks alone",
+                allowed="another task beside them, or model.name=single_task",
+                fix="add a task of another type, or choose model.name=single_task",
+            )
         given = [name for name, task in tasks.items() if task.given]
         if given and self.task_graph == "ignored":
             logger.warning(
@@ -77,29 +90,42 @@ class ModelSettings(Settings, ABC):
             )
 
     def check_features(self, schema: BatchSchema) -> None:
-        """Raise `ConfigError` where the architecture names features that the training set does not have."""
+        """Raise `ConfigError` where the config names features that the training set does not have, or asks of them what
+        they are not."""
+        self.encoder.check(schema)
 
     def build(self, schema: BatchSchema, tasks: Mapping[str, Task]) -> MultiTaskModel:
         """The model on the CPU in float32; the same torch seed gives the same weights bit for bit.
 
-        `tasks` are those of `schema.tasks`, in whatever order; columns and towers follow the schema's.
+        `tasks` are those of `schema.tasks`, in whatever order; columns and towers follow the schema's. The architecture
+        is built for those that are no `next_item` tasks.
         """
         if set(tasks) != set(schema.tasks):
             raise ValueError(f"tasks {sorted(tasks)} are not those of the schema: {sorted(schema.tasks)}")
         self.check_features(schema)
-        if self.task_graph != "ignored":
+        beside = {name: task for name in schema.tasks if isinstance(task := tasks[name], NextItemTask)}
+        for name, task in beside.items():
+            check_two_towers(name, task.config, schema)
+        tasks = {name: tasks[name] for name in schema.tasks if name not in beside}
+        if self.task_graph != "ignored" or not tasks:
             self.check_tasks({name: task.config for name, task in tasks.items()})
-        tasks = {name: tasks[name] for name in schema.tasks}
-        graph = TaskGraph(schema.tasks, {name: task.config.given for name, task in tasks.items()})
-        sets = self.encoding_sets(schema)
+        graph = TaskGraph(tuple(tasks), {name: task.config.given for name, task in tasks.items()})
+        sets = self.encoding_sets(schema.model_copy(update={"tasks": tuple(tasks)}))
         encoders = [build_encoder(self.encoder, schema, wanted) for wanted in sets]
         sharing = self.build_sharing([encoder.out_size for encoder in encoders], graph)
         outputs = self.build_outputs(sharing, tasks, graph)
         towers = {
             name: self._tower(size, outputs.initial_bias(name))
-            for name, size in zip(schema.tasks, sharing.out_sizes, strict=True)
+            for name, size in zip(tasks, sharing.out_sizes, strict=True)
         }
-        return MultiTaskModel(encoders, sets, sharing, towers, outputs)
+        shared = any(wanted.task is None for wanted in sets)
+        two_towers = {
+            name: build_two_towers(task.config, self.encoder, schema, partial(self._mlp, hidden=self.tower), shared)
+            for name, task in beside.items()
+        }
+        return MultiTaskModel(
+            encoders, sets, sharing, towers, outputs, self.encoder.embedding_l2, two_towers, schema.tasks
+        )
 
     @property
     def _name(self) -> str:
@@ -107,10 +133,10 @@ class ModelSettings(Settings, ABC):
         return str(name)
 
     def _tower(self, in_size: int, bias: Any) -> Tower:
-        return Tower(in_size, self.tower, bias, self.activation, self.dropout, self.layer_norm)
+        return Tower(in_size, self.tower, bias, self.activation, self.dropout, self.norm)
 
     def _mlp(self, in_size: int, hidden: Sequence[int]) -> MLP:
-        return MLP(in_size, hidden, self.activation, self.dropout, self.layer_norm)
+        return MLP(in_size, hidden, self.activation, self.dropout, self.norm)
 
     def _experts(self, num_experts: int, in_size: int, hidden: Sequence[int]) -> Experts:
-        return Experts(num_experts, in_size, hidden, self.activation, self.dropout, self.layer_norm)
+        return Experts(num_experts, in_size, hidden, self.activation, self.dropout, self.norm)

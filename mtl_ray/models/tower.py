@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl_ray.models.mlp import MLP, Activation
+from mtl_ray.models.norm import Norm
 
 
 class Tower(nn.Module):
@@ -24,10 +25,10 @@ class Tower(nn.Module):
         bias: Tensor,
         activation: Activation = "relu",
         dropout: float = 0.0,
-        layer_norm: bool = False,
+        norm: Norm = "none",
     ) -> None:
         super().__init__()
-        self.mlp = MLP(in_size, hidden, activation, dropout, layer_norm)
+        self.mlp = MLP(in_size, hidden, activation, dropout, norm)
         self.head = nn.Linear(self.mlp.out_size, bias.numel())
         nn.init.normal_(self.head.weight, std=0.01)
         with torch.no_grad():

@@ -1,7 +1,8 @@
 """The report of a run: one HTML file that needs nothing else.
 
 run_files     reads the run folder
-content       collects the page; header, task_content (task_card, task_diagrams), data_content, advice: its parts
+content       collects the page; header, task_content (task_card, task_diagrams), inside_content, data_content, advice:
+              its parts
 charts/       diagrams
 page          template and style to HTML, written whole
 """

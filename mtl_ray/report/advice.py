@@ -66,7 +66,7 @@ def _about_tasks(tasks: Iterable[TaskResult], epochs_planned: int | None) -> Ite
 def _about_quality(task: TaskResult, epochs_planned: int | None) -> Iterable[Advice]:
     if judge_task(task.type, task.metrics) in ("worse", "level"):
         yield Advice(
-            f"{task.task} is no better than predicting the mean.",
+            f"{task.task} is no better than predicting the same for every row.",
             "Look whether its loss falls at all; if it does not, raise its weight or add features that bear on it.",
             f"tasks.{task.task}.weight=2",
         )
@@ -92,7 +92,7 @@ def _about_calibration(task: TaskResult) -> Iterable[Advice]:
 
 
 def _about_rows(task: TaskResult) -> Iterable[Advice]:
-    positives = None if task.type != "binary" or task.base is None else task.base * task.rows
+    positives = None if task.type not in ("binary", "next_item") or task.base is None else task.base * task.rows
     if task.rows < FEW_ROWS:
         yield Advice(
             f"{task.task} was judged on {count(task.rows)} rows alone.",

@@ -34,7 +34,9 @@ def judge_task(kind: str, metrics: Mapping[str, MetricValue]) -> Judgement | Non
 
     Accuracy, say, stays level while the probabilities are already far better than the classes' shares.
     """
-    first, second = (judge(name, metrics[name]) if name in metrics else None for name in headline_metrics(kind))
+    first, second = (
+        judge(name, metrics[name]) if name in metrics else None for name in headline_metrics(kind, metrics)
+    )
     return second if first in ("level", None) and second is not None else first
 
 

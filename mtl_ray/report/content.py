@@ -17,6 +17,7 @@ from mtl_ray.report.formatting import count, moment, number, percent
 from mtl_ray.report.glossary import MetricInfo, metric_info, overview_metrics
 from mtl_ray.report.header import Fact, Verdict, finished_at, header_facts, node, training_facts, verdict
 from mtl_ray.report.history import History
+from mtl_ray.report.inside_content import InsideContent, inside_content
 from mtl_ray.report.run_files import RunFiles
 from mtl_ray.report.task_content import TaskContent, task_content
 from mtl_ray.report.task_diagrams import Chart
@@ -61,6 +62,7 @@ class Page:
     evaluation: EvaluationContent | None
     curves: tuple[Chart, ...]
     training_facts: tuple[Fact, ...]
+    inside: InsideContent | None
     data: DataContent
     contract: ContractContent | None
     glossary: tuple[MetricInfo, ...]
@@ -87,6 +89,7 @@ def collect(run: RunFiles) -> Page:
         evaluation=None if evaluation is None else _evaluation(evaluation, list(run.evaluations)),
         curves=_curves(history),
         training_facts=training_facts(run),
+        inside=inside_content(run.diagnostics, run.transfer),
         data=data_content(run.training_set, run.config),
         contract=contract_content(run.contract, run.config),
         glossary=_glossary(tasks),

@@ -156,6 +156,6 @@ def _chart(result: ContractResult, task: str, days: TaskDays, kind: object, plac
         return Chart(task, f"share of each class by day{of_all}", markup)
     by_part = list(result.rows_by_day.values())
     parts = [max(range(len(by_part)), key=lambda part: by_part[part][at]) for at in range(len(result.days))]
-    binary = kind == "binary"
+    binary = kind in ("binary", "next_item")
     markup = daily.label_rate(result.days, days.mean, parts, share=binary, key=key, label=label)
     return Chart(task, "label rate by day" if binary else "mean label by day", markup)

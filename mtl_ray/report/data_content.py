@@ -134,7 +134,7 @@ def _labels(manifest: Mapping[str, Any], tasks: Mapping[str, Any]) -> tuple[tupl
 
 def _label_cells(kind: object, rate: Mapping[str, Any]) -> tuple[str, str]:
     mean = number(rate.get("mean"))
-    return count(rate.get("observed")), percent(mean, 1) if kind == "binary" else plain(mean)
+    return count(rate.get("observed")), percent(mean, 1) if kind in ("binary", "next_item") else plain(mean)
 
 
 def _features(manifest: Mapping[str, Any]) -> tuple[FeatureRow, ...]:
@@ -150,7 +150,7 @@ def _features(manifest: Mapping[str, Any]) -> tuple[FeatureRow, ...]:
                 encoding=str(feature.get("encoding")),
                 origin=str(feature.get("view") or feature.get("source") or ABSENT),
                 vocabulary=str(vocabulary) if vocabulary not in (None, name) else "",
-                size=count(sizes.get(vocabulary or name)) if feature.get("encoding") != "numeric" else "",
+                size=count(sizes.get(vocabulary or name)) if feature.get("encoding") in ("categorical", "list") else "",
                 missing=share,
                 missing_text=percent(share, 1),
             )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,7 +91,38 @@ _METRICS: dict[str, MetricInfo] = {
         "perfect, below 0 is worse than the mean.",
         "higher",
     ),
-    "loss": MetricInfo("Loss", "The task's training loss on these rows.", "lower", 4),
+    "quadratic_kappa": MetricInfo(
+        "Quadratic kappa",
+        "Agreement of predicted and right class, in which a miss by two classes weighs four times as much as one by "
+        "one. 0 is what chance reaches, 1 is perfect. The predicted class is the median of the probabilities.",
+        "higher",
+    ),
+    "class_mae": MetricInfo(
+        "Class distance",
+        "Mean number of classes between the predicted class (the median of the probabilities) and the right one.",
+        "lower",
+    ),
+    "normalized_gini": MetricInfo(
+        "Normalised Gini",
+        "How well the predictions order the rows by amount: 0 is an order by chance, 1 is the labels' own. Like "
+        "ROC-AUC it judges the order alone.",
+        "higher",
+    ),
+    "pinball": MetricInfo(
+        "Pinball loss",
+        "Mean distance between label and predicted quantile, in the label's units, weighed by the level where the "
+        "label is above and by 1 - level where it is below. The baseline predicts the training part's quantile.",
+        "lower",
+        None,
+    ),
+    "coverage": MetricInfo(
+        "Coverage",
+        "Share of the labels that are not above the predicted quantile: right is the level that was asked for.",
+        "neither",
+    ),
+    "loss": MetricInfo(
+        "Loss", "The task's loss on these rows: of the predictions, without class weights or smoothing.", "lower", 4
+    ),
 }
 
 _TOP = re.compile(r"top_?(\d+)_accuracy")
@@ -98,13 +130,23 @@ _TOP = re.compile(r"top_?(\d+)_accuracy")
 _HEADLINE = {
     "binary": ("roc_auc", "normalized_entropy"),
     "multiclass": ("accuracy", "log_loss"),
+    "next_item": ("roc_auc", "gauc"),
+    "ordinal": ("quadratic_kappa", "log_loss"),
     "regression": ("rmse", "r2"),
+    "value": ("normalized_gini", "rmse"),
+    "watch_time": ("rmse", "r2"),
 }
+
+_HEADLINE_OF_QUANTILES = ("pinball", "coverage")
 
 _OVERVIEW = {
     "binary": ("roc_auc", "gauc", "pr_auc", "log_loss", "normalized_entropy", "ece", "predicted_over_observed"),
     "multiclass": ("accuracy", "top2_accuracy", "top3_accuracy", "macro_f1", "log_loss"),
-    "regression": ("rmse", "mae", "r2", "rmse_log1p", "mae_log1p", "r2_log1p"),
+    "next_item": ("roc_auc", "gauc", "pr_auc"),
+    "ordinal": ("quadratic_kappa", "class_mae", "accuracy", "macro_f1", "log_loss"),
+    "regression": ("pinball", "coverage", "rmse", "mae", "r2", "rmse_log1p", "mae_log1p", "r2_log1p"),
+    "value": ("normalized_gini", "rmse", "mae", "r2", "rmse_log1p", "mae_log1p", "r2_log1p"),
+    "watch_time": ("rmse", "mae", "r2", "rmse_log1p", "mae_log1p", "r2_log1p"),
 }
 
 
@@ -124,8 +166,11 @@ def metric_info(name: str) -> MetricInfo:
     return MetricInfo(name.replace("_", " "), "", "neither", None)
 
 
-def headline_metrics(task_type: str) -> tuple[str, str]:
-    """The metric that a task is known by, and a second one."""
+def headline_metrics(task_type: str, known: Collection[str] = ()) -> tuple[str, str]:
+    """The metric that a task is known by, and a second one; `known`: names of all metrics that it has, as a quantile
+    has others than a mean."""
+    if _HEADLINE_OF_QUANTILES[0] in known:
+        return _HEADLINE_OF_QUANTILES
     return _HEADLINE.get(task_type, ("loss", "loss"))
 
 

@@ -13,7 +13,9 @@ from pydantic import ValidationError
 
 from mtl_ray.data.contract import CONTRACT_FILE, ContractResult
 from mtl_ray.errors import CheckpointError
+from mtl_ray.evaluation.diagnostics.result import Diagnostics, read_diagnostics
 from mtl_ray.evaluation.results import EvaluationResult, read_result
+from mtl_ray.evaluation.transfer import Transfer, read_transfer
 from mtl_ray.tracking import read_metrics
 
 PREFERRED_SPLITS = ("test", "validation", "train")
@@ -38,6 +40,10 @@ class RunFiles:
     summary: dict[str, Any]
     evaluations: dict[str, EvaluationResult]
     """By split, the one to show first in front."""
+    diagnostics: Diagnostics | None
+    """Of the checkpoint that was evaluated last; None before any evaluation."""
+    transfer: Transfer | None
+    """None for a run that was not compared with single-task twins."""
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -67,6 +73,8 @@ def read_run(folder: Path) -> RunFiles:
         epochs=epochs,
         summary=_json_file(folder / "summary.json"),
         evaluations=_evaluations(folder / "evaluation"),
+        diagnostics=read_diagnostics(folder),
+        transfer=read_transfer(folder),
     )
 
 
@@ -139,6 +147,4 @@ def _metrics(path: Path) -> tuple[tuple[dict[str, Any], ...], tuple[dict[str, An
 
 
 def _evaluations(folder: Path) -> dict[str, EvaluationResult]:
-    found = {path.stem: read_result(path) for path in sorted(folder.glob("*.json"))}
-    order = {split: place for place, split in enumerate(PREFERRED_SPLITS)}
-    return dict(sorted(found.items(), key=lambda item: (order.get(item[0], len(order)), item[0])))
+    return {split: read_result(path) for split in PREFERRED_SPLITS if (path := folder / f"{split}.json").is_file()}

@@ -36,7 +36,8 @@ class Card:
 
 def task_card(name: str, kind: str, result: TaskResult | None, history: History) -> Card:
     """The card of the task `name`, from its evaluation or, without one, from the best epoch's validation."""
-    metric, second = headline_metrics(kind)
+    known = history.metrics_of(f"validation/{name}/") if result is None else result.metrics
+    metric, second = headline_metrics(kind, known)
     title = metric_info(metric).title
     if result is None:
         return _training_card(name, metric, title, history)
@@ -78,7 +79,7 @@ def _meter(kind: str, metric: str, value: MetricValue, result: TaskResult) -> tu
     if base is None:
         return None, ""
     shown = value_text(metric, base, value.value)
-    if kind == "binary":
+    if kind in ("binary", "next_item"):
         limit = attainable_auc(result)
         if limit is not None and limit > 0.5 and (share := number(result.share_of_attainable)) is not None:
             end = f"{value_text(metric, limit)} attainable"
@@ -88,8 +89,9 @@ def _meter(kind: str, metric: str, value: MetricValue, result: TaskResult) -> tu
     if metric_info(metric).better == "lower":
         share = 1 - value.value / base if base > 0 else 0.0
         words = "less" if share >= 0 else "more"
-        remark = f"{percent(abs(share))} {words} error than predicting the mean"
-        return Meter(_clip(share), f"{shown} mean", "0 no error"), remark
+        constant = "quantile" if metric == "pinball" else "mean"
+        remark = f"{percent(abs(share))} {words} error than predicting the {constant}"
+        return Meter(_clip(share), f"{shown} {constant}", "0 no error"), remark
     share = (value.value - base) / (1 - base) if base < 1 else 0.0
     gain = 100 * (value.value - base)
     return Meter(_clip(share), f"{shown} baseline", "1 always right"), f"{gain:+.1f} points against the baseline"

@@ -14,6 +14,9 @@ from mtl_ray.report.history import History
 from mtl_ray.report.task_card import Card, attainable_auc, task_card
 from mtl_ray.report.task_diagrams import Chart, evaluation_diagrams, training_curves
 
+_USUAL_LOSSES = ("bce", "squared")
+_COLUMNS = {"duration": "duration column", "offset": "offset column", "sample_weight": "weight column"}
+
 
 @dataclass(frozen=True)
 class MetricRow:
@@ -107,24 +110,44 @@ def _share(result: TaskResult) -> str | None:
 
 
 def _facts(kind: str, name: str, settings: Mapping[str, Any], result: TaskResult | None) -> tuple[tuple[str, str], ...]:
-    facts = [("type", kind)]
+    facts = [("type", kind.replace("_", " "))]
     if result is not None:
         facts.append(("rows with a label", f"{count(result.rows)} of {count(result.rows_in_split)}"))
         base = number(result.base)
         if base is not None:
-            facts.append(("base rate", percent(base, 1)) if kind == "binary" else ("mean", plain(base)))
+            facts.append(("base rate", percent(base, 1)) if kind in ("binary", "next_item") else ("mean", plain(base)))
     if settings.get("label") not in (None, name):
         facts.append(("label column", str(settings["label"])))
     if settings.get("observed_when"):
         facts.append(("observed when", str(settings["observed_when"])))
     if settings.get("transform") not in (None, "none"):
         facts.append(("learnt as", str(settings["transform"])))
+    if (loss := _loss(settings.get("loss"))) is not None:
+        facts.append(("loss", loss))
+    for key, words in _COLUMNS.items():
+        if settings.get(key):
+            facts.append((words, str(settings[key])))
+    if kind == "next_item":
+        facts += [(f"{side} features", ", ".join(settings.get(side) or ())) for side in ("user", "item")]
+    smoothing = number(settings.get("label_smoothing"))
+    if smoothing:
+        facts.append(("label smoothing", f"{smoothing:g}"))
     if kind == "binary" and result is not None and result.threshold is not None:
         facts.append(("threshold", f"{result.threshold:g}"))
     weight = number(settings.get("weight"))
     if weight is not None and weight != 1:
         facts.append(("weight in the loss", f"{weight:g}"))
     return tuple(facts)
+
+
+def _loss(settings: object) -> str | None:
+    """The loss with its numbers; None for a type's usual one."""
+    if not isinstance(settings, Mapping):
+        return None if settings in (None, "squared") else str(settings)
+    if settings.get("name") in _USUAL_LOSSES:
+        return None
+    numbers = [f"{key} {value:g}" for key, value in settings.items() if isinstance(value, int | float)]
+    return ", ".join([str(settings.get("name")), *numbers])
 
 
 def _epoch_table(name: str, history: History) -> EpochTable | None:

@@ -100,7 +100,7 @@ def training_curves(name: str, kind: str, key: str, history: History) -> tuple[C
             steps, train, validation, best=history.best, key=f"{key}-loss", label=f"Loss of {name} by epoch"
         )
         charts.append(Chart("Loss", "lower is better", markup))
-    for metric in headline_metrics(kind):
+    for metric in headline_metrics(kind, history.metrics_of(prefix)):
         series = history.by_epoch(prefix + metric)
         if not series[0]:
             continue

@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from graphlib import CycleError, TopologicalSorter
 
 from mtl_ray.errors import ConfigError, nearest
-from mtl_ray.tasks.multiclass import MulticlassTaskConfig
+from mtl_ray.tasks.classes import ClassTaskSettings
+from mtl_ray.tasks.next_item import NextItemTaskConfig, check_next_item
 from mtl_ray.tasks.task import TaskSettings
 
 _NAME = re.compile(r"[A-Za-z][A-Za-z0-9_]*")
@@ -37,9 +38,16 @@ def check_tasks(tasks: Mapping[str, TaskSettings]) -> None:
             allowed="a positive total",
             fix="give at least one task a positive weight",
         )
-    for name in tasks:
+    for name, task in tasks.items():
         _check_observed_when(name, tasks)
+        if isinstance(task, NextItemTaskConfig):
+            check_next_item(name, task, tasks)
     _check_given(tasks)
+
+
+def in_architecture(tasks: Mapping[str, TaskSettings]) -> dict[str, TaskSettings]:
+    """Those that the model's architecture has towers for: all but the `next_item` ones."""
+    return {name: task for name, task in tasks.items() if not isinstance(task, NextItemTaskConfig)}
 
 
 def _check_name(name: str) -> None:
@@ -85,12 +93,12 @@ def _check_observed_when(name: str, tasks: Mapping[str, TaskSettings]) -> None:
             allowed=allowed,
             fix=f"write {guess}" if guess else "name one of the tasks, or remove the key",
         )
-    if isinstance(tasks[condition], MulticlassTaskConfig):
+    if isinstance(tasks[condition], ClassTaskSettings):
         raise ConfigError(
-            "observed_when names a multiclass task, whose label has no zero.",
+            "observed_when names a task with classes, whose label has no zero.",
             where=where,
             found=condition,
-            allowed="a binary or regression task",
+            allowed="a task whose label is a number, such as a binary one",
             fix="write NULL in the label column where it was not observed, and remove the key",
         )
     path = [name]

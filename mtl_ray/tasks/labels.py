@@ -49,6 +49,23 @@ def numbers(values: pa.ChunkedArray, column: str, allowed: str) -> tuple[np.ndar
     return numeric, nulls(values)
 
 
+def zero_or_one(values: pa.ChunkedArray, column: str, fix: str) -> np.ndarray:
+    """Labels 0 and 1 (or boolean) as float32 `[rows]`, NaN where NULL. Raises `DataError` for others."""
+    allowed = "0, 1, false, true; NULL where not observed"
+    numeric, missing = numbers(values, column, allowed)
+    refuse_first(~missing & (numeric != 0.0) & (numeric != 1.0), values, column, allowed, fix)
+    return np.where(missing, np.nan, numeric).astype(np.float32)
+
+
+def amounts(values: pa.ChunkedArray, column: str) -> np.ndarray:
+    """Labels that are finite and at least 0, as float32 `[rows]`, NaN where NULL. Raises `DataError` for others."""
+    allowed = "a finite number >= 0; NULL where not observed"
+    numeric, missing = numbers(values, column, allowed)
+    bad = ~missing & ~((numeric >= 0.0) & (numeric <= float(np.finfo(np.float32).max)))
+    refuse_first(bad, values, column, allowed, "correct the spine, writing NULL where the label was not observed")
+    return np.where(missing, np.nan, numeric).astype(np.float32)
+
+
 def nulls(values: pa.ChunkedArray) -> np.ndarray:
     """Which values are NULL, bool `[rows]`."""
     mask: np.ndarray = pc.is_null(values).to_numpy()

@@ -3,35 +3,34 @@
 With class weights w the model learns probabilities in proportion to true probability * w, whatever the features say, so
 log w is taken off the logits again: the prior correction of King and Zeng 2001 (Logistic regression in rare events
 data, section 4.1), class by class.
+
+Label smoothing (Szegedy et al. 2016, Rethinking the Inception architecture, section 7, uniform u) trains with targets
+(1 - s) * label + s / C. The probabilities are drawn towards 1 / C by it, and stay so: what it does is not undone.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from collections.abc import Mapping
+from typing import Any, Literal
 
-import numpy as np
-import pyarrow as pa
-import pyarrow.compute as pc
 import torch
 import torch.nn.functional as F
-from pydantic import Field, StrictInt, StrictStr, field_validator, model_validator
+from pydantic import Field, field_validator, model_validator
 from torch import Tensor
 
-from mtl_ray.errors import DataError
 from mtl_ray.metrics import Metric, multiclass_metrics
 from mtl_ray.schema import LabelStatistics
 from mtl_ray.tasks.class_weights import checked_weight
-from mtl_ray.tasks.labels import decoded, is_text, nulls, numbers, refuse_first
-from mtl_ray.tasks.task import Task, TaskSettings, at_least_float32
+from mtl_ray.tasks.classes import ClassTaskSettings, class_rates
+from mtl_ray.tasks.task import NO_INPUTS, Task, at_least_float32
 
 
-class MulticlassTaskConfig(TaskSettings):
+class MulticlassTaskConfig(ClassTaskSettings):
     """Label is one of `classes`."""
 
     type: Literal["multiclass"] = "multiclass"
-    classes: Annotated[tuple[StrictInt | StrictStr, ...], Field(min_length=2)]
-    """The label's values in class order, all integers or all strings."""
+    label_smoothing: float = Field(default=0.0, ge=0.0, lt=1.0)
+    """Share of a training label that is spread evenly over all classes; validation is never smoothed."""
     class_weights: tuple[float, ...] | Literal["balanced"] | None = None
     """Weight of each class's rows in the training loss, in class order; balanced: inversely to the class's rows (a
     class without any counts as half a row); null: all alike. Only their ratios count: the loss keeps its scale, as the
@@ -58,32 +57,6 @@ class MulticlassTaskConfig(TaskSettings):
             )
         return self
 
-    @field_validator("classes")
-    @classmethod
-    def _check_classes(cls, classes: tuple[int | str, ...]) -> tuple[int | str, ...]:
-        if len({type(value) for value in classes}) > 1:
-            raise ValueError(f"classes must be all integers or all strings, found {list(classes)}")
-        repeated = sorted({str(value) for value in classes if classes.count(value) > 1})
-        large = [value for value in classes if isinstance(value, int) and abs(value) >= 2**63]
-        if large:
-            raise ValueError(f"integer classes must fit into 64 bits, found {large[0]}")
-        if repeated:
-            raise ValueError(f"classes must differ from each other, found more than once: {', '.join(repeated)}")
-        return classes
-
-    def encode_labels(self, values: pa.ChunkedArray, column: str) -> np.ndarray:
-        """The index of each label's class in `classes`."""
-        values = decoded(values)
-        allowed = f"one of {', '.join(map(repr, self.classes))}; NULL where not observed"
-        missing = nulls(values)
-        if isinstance(self.classes[0], str):
-            index = _index_of_text(values, self.classes, column, allowed)
-        else:
-            index = _index_of_numbers(values, self.classes, column, allowed)
-        fix = "correct the spine, or add the value to the task's classes"
-        refuse_first(~missing & (index < 0), values, column, allowed, fix)
-        return np.where(missing, np.nan, index).astype(np.float32)
-
     def build(self, name: str, statistics: LabelStatistics) -> MulticlassTask:
         return MulticlassTask(name, self, statistics)
 
@@ -96,19 +69,22 @@ class MulticlassTask(Task):
     def __init__(self, name: str, config: MulticlassTaskConfig, statistics: LabelStatistics) -> None:
         super().__init__(name, config)
         self.num_outputs = len(config.classes)
-        counts = statistics.class_counts
-        rows = torch.ones(self.num_outputs, dtype=torch.float64)
-        if counts is not None and sum(counts) > 0:
-            rows = torch.tensor(counts, dtype=torch.float64).clamp(min=0.5)
-        rates = rows / rows.sum()
+        rates = class_rates(statistics, self.num_outputs)
         weights = _weights(config, rates)
-        self._learnt = torch.log(rates * weights / (rates * weights).sum())
+        weighted = rates * weights / (rates * weights).sum()
+        smoothing = config.label_smoothing
+        self._learnt = torch.log((1.0 - smoothing) * weighted + smoothing / self.num_outputs)
         self._weights = (weights / (rates * weights).sum()).tolist()
         self._shift = torch.log(weights).tolist() if config.calibrate else [0.0] * self.num_outputs
         self._weighted = config.class_weights is not None
 
-    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        return F.cross_entropy(at_least_float32(logits), label.long(), reduction="none")
+    def loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:  # noqa: ARG002
+        logits = at_least_float32(logits)
+        return F.cross_entropy(logits, label.long(), reduction="none", label_smoothing=self.config.label_smoothing)
+
+    def held_out_loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:  # noqa: ARG002
+        """Cross-entropy without smoothing."""
+        return F.cross_entropy(at_least_float32(self.corrected(logits)), label.long(), reduction="none")
 
     def class_weight(self, label: Tensor) -> Tensor | None:
         if not self._weighted:
@@ -121,11 +97,11 @@ class MulticlassTask(Task):
         logits = at_least_float32(logits)
         return logits - torch.tensor(self._shift, dtype=logits.dtype, device=logits.device)
 
-    def predict(self, logits: Tensor) -> Tensor:
+    def predict(self, logits: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:  # noqa: ARG002
         return torch.softmax(at_least_float32(self.corrected(logits)), dim=-1)
 
     def initial_bias(self) -> Tensor:
-        """Log class frequencies, weighted; a class without any row counts as half a row."""
+        """Log class frequencies, weighted and smoothed; a class without any row counts as half a row."""
         return self._learnt.to(torch.float32)
 
     def metrics(self, grouped: bool) -> dict[str, Metric]:  # noqa: ARG002 - no metric of this type is grouped
@@ -139,33 +115,3 @@ def _weights(config: MulticlassTaskConfig, rates: Tensor) -> Tensor:
     if config.class_weights == "balanced":
         return 1.0 / rates
     return torch.tensor(config.class_weights, dtype=torch.float64)
-
-
-def _index_of_text(values: pa.ChunkedArray, classes: Sequence[int | str], column: str, allowed: str) -> np.ndarray:
-    """Class index int64 `[rows]`, -1 where the value is no class or NULL."""
-    if not is_text(values):
-        raise DataError(
-            f"The label column {column!r} does not hold text, but the task's classes are strings.",
-            where=f"column {column}",
-            found=f"type {values.type}",
-            allowed=allowed,
-            fix="write the classes without quotes if they are integers, or cast the column in the spine",
-        )
-    index = pc.index_in(values.cast(pa.string()), value_set=pa.array(list(classes), pa.string()))
-    found: np.ndarray = pc.fill_null(index, -1).to_numpy().astype(np.int64)
-    return found
-
-
-def _index_of_numbers(values: pa.ChunkedArray, classes: Sequence[int | str], column: str, allowed: str) -> np.ndarray:
-    """Class index int64 `[rows]`, -1 where the value is no class, NaN or NULL."""
-    numeric: np.ndarray
-    numeric, _ = numbers(values, column, allowed)
-    whole = pa.types.is_integer(values.type) and values.type != pa.uint64()
-    if whole:
-        # A float64 cannot tell integers above 2^53 from their neighbours.
-        numeric = pc.fill_null(values.cast(pa.int64()), 0).to_numpy()
-    known = np.array(classes, dtype=np.int64 if whole else np.float64)
-    order = np.argsort(known)
-    position = np.searchsorted(known[order], numeric).clip(max=len(known) - 1)
-    nearest: np.ndarray = order[position]
-    return np.where(known[nearest] == numeric, nearest, -1)

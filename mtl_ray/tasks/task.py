@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -13,6 +15,10 @@ from torch import Tensor
 
 from mtl_ray.metrics import Metric
 from mtl_ray.schema import LabelStatistics, Settings
+from mtl_ray.tasks.inputs import check_weight
+
+NO_INPUTS: Mapping[str, Tensor] = MappingProxyType({})
+"""For tasks that read nothing beside their labels."""
 
 
 class TaskSettings(Settings, ABC):
@@ -22,6 +28,9 @@ class TaskSettings(Settings, ABC):
     """Column of the spine; the task's own name where not given."""
     weight: float = Field(default=1.0, ge=0.0, allow_inf_nan=False)
     """Task weight in the total loss."""
+    sample_weight: str | None = None
+    """Column of the spine, or raw feature, whose number >= 0 multiplies a row's weight in this task's losses, of
+    training and validation alike; as training_set.sample_weight, it does not count in metrics."""
     observed_when: str | None = None
     """Name of another task: this label counts only in rows where that task's label is observed and non-zero."""
     given: tuple[str, ...] = ()
@@ -39,6 +48,33 @@ class TaskSettings(Settings, ABC):
         """Column of the spine that holds the label of the task called `name`."""
         return name if self.label is None else self.label
 
+    def input_columns(self) -> tuple[str, ...]:
+        """Columns of the spine, or raw features, that the task reads beside its label: the keys of `inputs`."""
+        return tuple(dict.fromkeys(column for column in (self.sample_weight, *self.prediction_columns()) if column))
+
+    def prediction_columns(self) -> tuple[str, ...]:
+        """Those of `input_columns` that a prediction needs too."""
+        return ()
+
+    def statistics_input(self) -> str | None:
+        """The one of `input_columns` by whose size the label statistics are told apart; None: by none."""
+        return None
+
+    def statistics_sizes(self, values: np.ndarray) -> np.ndarray:
+        """The sizes, above 0, that `values` of `statistics_input` stand for, float `[rows]`; NaN where missing."""
+        return values
+
+    def check_inputs(self, column: str, values: np.ndarray, observed: np.ndarray) -> None:
+        """Raise `DataError` where an input cannot be used.
+
+        Args:
+            column: one of `input_columns`.
+            values: float `[rows]`, NaN where missing.
+            observed: bool `[rows]`; where the label is not observed, any value will do.
+        """
+        if column == self.sample_weight:
+            check_weight(column, values, observed)
+
     @abstractmethod
     def encode_labels(self, values: pa.ChunkedArray, column: str) -> np.ndarray:
         """Labels as float32 `[rows]`, NaN where NULL (not observed).
@@ -55,7 +91,8 @@ class Task(ABC):
     """One label with its type. Holds no parameters: those are the model's.
 
     Shapes: logits `[B, C_t]` with `C_t = num_outputs`, label `[B]` as `encode_labels` gives it with 0 where not
-    observed. Logits of less than 32 bits (autocast) are computed on in float32, float64 stays float64.
+    observed, inputs `[B]` each by column, NaN where missing (`Batch.task_inputs`). Logits of less than 32 bits
+    (autocast) are computed on in float32, float64 stays float64.
     """
 
     num_outputs: int
@@ -66,9 +103,22 @@ class Task(ABC):
         self.config = config
 
     @abstractmethod
-    def loss(self, logits: Tensor, label: Tensor) -> Tensor:
-        """Loss of each row `[B]`, not reduced, masked, weighted or corrected; finite for every label that
-        `encode_labels` admits and for the 0 that stands for a label that is not observed."""
+    def loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:
+        """Training loss of each row `[B]`, not reduced, masked, weighted or corrected; finite for every label that
+        `encode_labels` admits and for the 0 that stands for a label that is not observed, whatever the inputs."""
+
+    def held_out_loss(self, logits: Tensor, label: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:
+        """Loss `[B]` of rows that are not trained on: of the logits that predict."""
+        return self.loss(self.corrected(logits), label, inputs)
+
+    def row_weight(self, inputs: Mapping[str, Tensor]) -> Tensor | None:
+        """The task's own `sample_weight` of each row `[B]`, NaN where missing; None where all weigh 1."""
+        column = self.config.sample_weight
+        return None if column is None else inputs[column]
+
+    def counted(self, label: Tensor) -> Tensor | None:  # noqa: ARG002 - most losses are of every observed row
+        """Which of the observed rows the losses are means over, bool `[B]`; None: all of them."""
+        return None
 
     def class_weight(self, label: Tensor) -> Tensor | None:  # noqa: ARG002 - types without classes weigh rows alike
         """Weight of each row in the training loss for its class, `[B]`, 1 on average over the observed rows
@@ -85,8 +135,11 @@ class Task(ABC):
         return logits
 
     @abstractmethod
-    def predict(self, logits: Tensor) -> Tensor:
-        """Predictions in label units from the model's logits, which it corrects: `[B]` or `[B, C]`, see the type."""
+    def predict(self, logits: Tensor, inputs: Mapping[str, Tensor] = NO_INPUTS) -> Tensor:
+        """Predictions in label units from the model's logits, which it corrects: `[B]` or `[B, C]`, see the type.
+
+        Raises KeyError where `inputs` lacks one of the config's `prediction_columns`.
+        """
 
     @abstractmethod
     def initial_bias(self) -> Tensor:

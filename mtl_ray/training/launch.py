@@ -21,14 +21,18 @@ from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.contract import CONTRACT_FILE
 from mtl_ray.data.contract.table import summary_line
+from mtl_ray.data.narrowing import check_narrowing, narrowed, narrowed_statistics
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.staging import writable_folder
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
+from mtl_ray.evaluation.fit_fusion import fit_fusion
+from mtl_ray.models.next_item import check_two_towers
 from mtl_ray.run_folder import RunFolder, mark_latest, write_json
-from mtl_ray.tasks import BinaryTaskConfig
+from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import MetricsLog
+from mtl_ray.training.frozen import freeze
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.worker import SCORE, STREAM, WorkerSetup, train_worker
 
@@ -43,13 +47,18 @@ class TrainingOutcome:
     summary: dict[str, Any]
 
 
-def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingOutcome:
+def train(
+    config: Config, say: Say, show: Callable[[Record], None], snapshot: Snapshot | None = None
+) -> TrainingOutcome:
     """Find or build the training set, train, and leave a run folder.
 
     Args:
         config: the resolved config.
         say: receives a sentence whenever a stage begins.
         show: receives every record that the workers post, from another thread.
+        snapshot: a verified training set to train on instead, whose tasks are those of the config and perhaps more
+            (see `mtl_ray.data.narrowing`). Nothing is built then, and the config's features and training_set say only
+            where it came from.
 
     Raises:
         UserError: something that the user can mend, before any worker has started.
@@ -58,15 +67,9 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
     writable_folder(config.storage)
     workers = config.training.workers
     check_resources(workers * config.training.cpus_per_worker, workers if config.training.use_gpu else 0)
-    snapshot = build_training_set(
-        config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
-    )
-    say(f"data contract: {summary_line(snapshot.contract())}")
-    if snapshot.found:
-        say("verifying its checksums")
-        open_snapshot(snapshot.path, verify=True)
-    _check_metric_is_defined(config, snapshot)
-    config.model.check_features(snapshot.schema)
+    if snapshot is None:
+        snapshot = verified_training_set(config, say)
+    check_trainable(config, snapshot)
     plan = plan_batches(config, snapshot)
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
@@ -78,10 +81,11 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
     with ray_session(workers * config.training.cpus_per_worker):
         say("Ray is up, workers are starting")
         result = _fit(config, snapshot, plan, run, show)
-    if "diverged" in result.return_value:
-        raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.path}")
+        if "diverged" in result.return_value:
+            raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.path}")
+        best = max(result.best_checkpoints, key=lambda entry: entry[1][SCORE])[0]
+        fusion = fit_fusion(config, snapshot, Path(best.path), run.predictions("validation"), say)
     position = TrainingPosition.model_validate(result.return_value["position"])
-    ranked = sorted(result.best_checkpoints, key=lambda entry: entry[1][SCORE])
     summary = {
         "epochs": position.epoch - 1,
         "steps": position.step,
@@ -92,11 +96,48 @@ def train(config: Config, say: Say, show: Callable[[Record], None]) -> TrainingO
         "seconds": result.return_value["seconds"],
         "parameters": result.return_value["parameters"],
         "training_set": str(snapshot.path.absolute()),
-        "checkpoints": {"best": Path(ranked[-1][0].path).name, "last": Path(result.checkpoint.path).name},
+        "checkpoints": {"best": Path(best.path).name, "last": Path(result.checkpoint.path).name},
     }
+    if fusion is not None:
+        summary["score"] = fusion.model_dump()
     write_json(run.path / "summary.json", summary)
     mark_latest(run)
     return TrainingOutcome(run, summary)
+
+
+def verified_training_set(config: Config, say: Say) -> Snapshot:
+    """The config's training set, built, or found and whole. Raises UserError as `build_training_set` does."""
+    snapshot = build_training_set(
+        config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
+    )
+    say(f"data contract: {summary_line(snapshot.contract())}")
+    if snapshot.found:
+        say("verifying its checksums")
+        open_snapshot(snapshot.path, verify=True)
+    return snapshot
+
+
+def check_trainable(config: Config, snapshot: Snapshot) -> None:
+    """Raise `UserError` where the config cannot be trained on the snapshot, as far as can be told beforehand."""
+    check_narrowing(snapshot.manifest, config.tasks, config.evaluation.group_by)
+    _check_metric_is_defined(config, snapshot)
+    config.model.check_features(snapshot.schema)
+    for name, task in config.tasks.items():
+        if isinstance(task, NextItemTaskConfig):
+            check_two_towers(name, task, snapshot.schema)
+    _check_frozen(config, snapshot)
+
+
+def _check_frozen(config: Config, snapshot: Snapshot) -> None:
+    """Raise ConfigError where training.frozen names no part of the model, or all of it."""
+    if not config.training.frozen:
+        return
+    # Names do not depend on the size of the tables, which may be too large to build here.
+    schema = narrowed(snapshot.schema, config.tasks)
+    schema = schema.model_copy(update={"vocabularies": dict.fromkeys(schema.vocabularies, 2)})
+    statistics = narrowed_statistics(snapshot.manifest, config.tasks)
+    tasks = {name: task.build(name, statistics[name]) for name, task in config.tasks.items()}
+    freeze(config.model.build(schema, tasks), config.training.frozen)
 
 
 def _check_metric_is_defined(config: Config, snapshot: Snapshot) -> None:
@@ -107,8 +148,11 @@ def _check_metric_is_defined(config: Config, snapshot: Snapshot) -> None:
         return
     _, task, name = parts
     rate = snapshot.manifest.label_rates["validation"][task]
-    one_class = isinstance(config.tasks[task], BinaryTaskConfig) and rate.mean in (0.0, 1.0)
-    if rate.observed and not (one_class and name in ("roc_auc", "gauc", "pr_auc", "normalized_entropy")):
+    ranked = isinstance(config.tasks[task], BinaryTaskConfig | NextItemTaskConfig)
+    one_class = ranked and rate.mean in (0.0, 1.0)
+    without_query = isinstance(config.tasks[task], NextItemTaskConfig) and rate.mean == 0.0 and name == "loss"
+    of_both = one_class and name in ("roc_auc", "gauc", "pr_auc", "normalized_entropy")
+    if rate.observed and not of_both and not without_query:
         return
     raise DataError(
         "The early-stopping metric is not defined on the validation part.",
@@ -137,11 +181,11 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
     training = config.training
     context = ModelContext(
         training_set=snapshot.manifest.id,
-        batch_schema=snapshot.schema,
+        batch_schema=narrowed(snapshot.schema, config.tasks),
         preprocessing=snapshot.manifest.preprocessing,
-        label_statistics=snapshot.manifest.label_statistics,
+        label_statistics=narrowed_statistics(snapshot.manifest, config.tasks),
     )
-    columns = batch_columns(snapshot.schema)
+    columns = batch_columns(context.batch_schema)
     if config.evaluation.group_by is not None:
         columns.append(config.evaluation.group_by)
     checkpoints = run.checkpoints
@@ -153,7 +197,7 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
     board = start_board()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"setup": WorkerSetup(config, context, plan, board)},
+        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board)},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=training.workers,

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -14,6 +16,7 @@ from mtl_ray.config import Config
 from mtl_ray.errors import CheckpointError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import build_optimizer, build_schedule
+from mtl_ray.training.frozen import freeze
 from mtl_ray.weighting import Weighting
 
 
@@ -28,20 +31,29 @@ class TrainingState:
     schedule: LRScheduler
     weighting: Weighting
     position: TrainingPosition
+    epoch_totals: Tensor
+    """Loss sums and weights over all ranks of the epoch's batches up to the last checkpoint that was written or read:
+    `LossTotals.gather_on_first`."""
 
     @classmethod
     def create(cls, config: Config, context: ModelContext, model: MultiTaskModel, total_steps: int) -> TrainingState:
-        """The state before the first step of a training of `total_steps`."""
-        optimizer = build_optimizer(config.training.optimizer, model)
+        """The state before the first step of a training of `total_steps`. Freezes what the config says, and raises
+        ConfigError as `freeze` does."""
+        freeze(model, config.training.frozen)
         weighting = config.weighting.build({name: task.weight for name, task in config.tasks.items()})
+        weighting.to(next(model.parameters()).device)
+        optimizer = build_optimizer(
+            config.training.optimizer, model, list(weighting.parameters()), weighting.learning_rate
+        )
         return cls(
             config=config,
             context=context,
             model=model,
             optimizer=optimizer,
             schedule=build_schedule(config.training.schedule, optimizer, total_steps),
-            weighting=weighting.to(next(model.parameters()).device),
+            weighting=weighting,
             position=TrainingPosition(epoch=1, batch=0, step=0),
+            epoch_totals=torch.zeros(2, len(config.tasks) + len(model.auxiliary_names), dtype=torch.float64),
         )
 
     @property
@@ -70,6 +82,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "weighting": self.weighting.state_dict(),
+            "epoch_totals": self.epoch_totals.cpu(),
         }
         save_checkpoint(folder, self.config, self.context, self.model.state_dict(), training, self.position)
 
@@ -87,4 +100,5 @@ class TrainingState:
         self.optimizer.load_state_dict(training["optimizer"])
         self.schedule.load_state_dict(training["schedule"])
         self.weighting.load_state_dict(training["weighting"])
+        self.epoch_totals = training["epoch_totals"]
         self.position = checkpoint.position

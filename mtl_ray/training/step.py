@@ -17,7 +17,8 @@ from mtl_ray.batch import Batch
 from mtl_ray.errors import DivergedError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.tasks import Task
-from mtl_ray.training.loss import normalise, task_losses
+from mtl_ray.tasks.losses import task_losses
+from mtl_ray.training.objective import combined, packed
 from mtl_ray.weighting import Weighting
 
 
@@ -32,10 +33,20 @@ class LossTotals:
         """Add one batch of this rank: sums and weights `[T]`."""
         self._totals += torch.stack([sums.detach(), weights.detach()]).double()
 
-    def absorb(self, other: LossTotals) -> None:
-        """Take over what `other` has gathered, and reset it."""
-        self._totals += other._totals
-        other.reset()
+    def restore(self, totals: Tensor) -> None:
+        """Begin with what `gather_on_first` gave. Every rank calls it."""
+        self._totals.zero_()
+        if distributed.rank() == 0:
+            self._totals.copy_(totals)
+
+    def gather_on_first(self) -> Tensor:
+        """Sums and weights over all ranks, float64 `[2, T]`, from now on held by rank 0 alone. Collective.
+
+        So a training that goes on from a checkpoint adds up in the order of one that was never stopped.
+        """
+        totals = distributed.start_sum(self._totals.clone())()
+        self.restore(totals)
+        return totals
 
     def means(self) -> dict[str, float]:
         """Mean loss per task over all ranks; NaN where nothing was observed. Collective.
@@ -65,11 +76,12 @@ class TrainStep:
     The gradient is that of the weighted sum over tasks of (loss summed over all ranks' observed rows / number of
     observed rows over all ranks): each rank scales its sum by world_size / global count, and DDP's mean over ranks
     takes the world size out again. The losses that an architecture adds are normalised alike and come on top,
-    unweighted.
+    unweighted. `clip_norm` is of the model's gradients; a learnt weighting's parameters are not clipped.
 
     Attributes:
         model: a `MultiTaskModel`, or DDP's wrapper of one.
         totals: losses since the last reset, those of the tasks first, then the auxiliary ones.
+        epoch_totals: the same, to be reset by the epoch.
     """
 
     def __init__(
@@ -91,7 +103,9 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.precision = precision
         self.device = device
-        self.totals = LossTotals((*tasks, *self._bare_model().auxiliary_names), device)
+        names = (*tasks, *self._bare_model().auxiliary_names)
+        self.totals = LossTotals(names, device)
+        self.epoch_totals = LossTotals(names, device)
 
     def __call__(self, batch: Batch) -> None:
         """Take one step. Collective: every rank calls it with its share of the same global batch."""
@@ -99,18 +113,25 @@ class TrainStep:
         self.optimizer.zero_grad(set_to_none=True)
         with autocast(self.device, self.precision):
             logits = self.model(batch)
-        sums, weights = task_losses(logits, batch, self.tasks)
-        for added in self._bare_model().auxiliary_losses(batch, logits).values():
-            sums = torch.cat([sums, added.sum.to(sums.dtype).view(1)])
-            weights = torch.cat([weights, added.weight.detach().to(weights.dtype).view(1)])
-        global_weights = distributed.start_sum(weights.detach().clone())()
-        losses = normalise(sums, global_weights, distributed.world_size())
-        (self.weighting(losses[: len(self.tasks)]) + losses[len(self.tasks) :].sum()).backward()
+        parts = task_losses(logits, batch, self.tasks)
+        added = tuple(self._bare_model().auxiliary_losses(batch, logits).values())
+        total = distributed.start_sum(packed(parts, added))()
+        losses = combined(parts, added, total, distributed.world_size())
+        (self.weighting(losses.local, losses.whole, losses.observed) + losses.auxiliary.sum()).backward()
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self.optimizer.step()
+        self._update(losses.observed)
         self.schedule.step()
-        self.totals.add(sums, weights)
+        self.totals.add(losses.sums, losses.weights)
+        self.epoch_totals.add(losses.sums, losses.weights)
+
+    @torch.no_grad()
+    def _update(self, observed_T: Tensor) -> None:
+        before = [parameter.clone() for parameter in self.weighting.parameters()]
+        self.optimizer.step()
+        for parameter, old_T in zip(self.weighting.parameters(), before, strict=True):
+            # A zero gradient would not be enough: the optimizer goes on by its momentum.
+            parameter.copy_(torch.where(observed_T, parameter, old_T))
 
     def _bare_model(self) -> MultiTaskModel:
         model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model

@@ -14,7 +14,7 @@ from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.metrics import Metric
 from mtl_ray.tasks import Task
-from mtl_ray.training.loss import validation_losses
+from mtl_ray.tasks.losses import validation_losses
 from mtl_ray.training.step import LossTotals, autocast, to_precision
 
 Groups = npt.NDArray[np.generic]
@@ -28,7 +28,9 @@ def validate(
     device: torch.device,
     precision: str,
 ) -> dict[str, float]:
-    """Losses and metrics over all ranks' batches, named `<task>/<metric>`. Collective; ranks may differ in batches.
+    """Losses and metrics over all ranks' batches, named `<task>/<metric>`. Collective; ranks may differ in batches,
+    but where there is a `next_item` task, whose loss is a collective of every batch: then they have equally many, of as
+    many rows.
 
     Sample weights count in the losses, as in training, and not in the metrics, as in evaluation. Class weights count in
     neither, and both are of corrected logits.
@@ -53,7 +55,7 @@ def validate(
         labels = batch.labels.cpu().numpy()
         for index, (name, task) in enumerate(tasks.items()):
             rows = observed[:, index]
-            prediction = task.predict(logits[name]).float().cpu().numpy()[rows]
+            prediction = task.predict(logits[name], batch.task_inputs).float().cpu().numpy()[rows]
             if not np.isfinite(prediction).all():
                 continue  # the loss is not finite either, which all ranks will find together in `means`
             group = None if groups is None else groups[rows]

@@ -24,8 +24,9 @@ from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import DivergedError, MtlRayError
+from mtl_ray.schema import BatchSchema
 from mtl_ray.training.state import TrainingState
-from mtl_ray.training.step import LossTotals, TrainStep
+from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
 
 STREAM = "stream"
@@ -46,6 +47,8 @@ class WorkerSetup:
     context: ModelContext
     plan: BatchPlan
     """From the first batch on; a restarted worker takes its position from the checkpoint."""
+    stored: BatchSchema
+    """The snapshot's schema, which may have more tasks than the model."""
     board: Any
     """Handle of the `ProgressBoard` actor."""
 
@@ -91,6 +94,7 @@ class Trainer:
         self._restore()
         wrapped: nn.Module = model
         if distributed.world_size() > 1:
+            # Buffers are constants, but for a batch norm's statistics, which come out equal on all ranks.
             wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
         self.tasks = tasks
         self.model = model
@@ -104,7 +108,7 @@ class Trainer:
             config.training.precision,
             self.device,
         )
-        self.epoch_totals = LossTotals((*tasks, *model.auxiliary_names), self.device)
+        self.step.epoch_totals.restore(self.state.epoch_totals)
         self.share = setup.plan.global_batch_size // distributed.world_size()
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
@@ -152,7 +156,7 @@ class Trainer:
         table: pa.Table
         for table in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4):
             groups = table.column(group_by).to_numpy() if group_by else None
-            yield to_batch(table, schema), groups
+            yield to_batch(table, schema, self.setup.stored), groups
 
     def _train_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
         position = self.state.position
@@ -173,12 +177,13 @@ class Trainer:
                 self._log_step(clock, step)
                 clock = Clock()
             if every and step % every == 0 and done < batches:
+                self.state.epoch_totals = self.step.epoch_totals.gather_on_first()
                 self._report({}, NOT_THE_BEST)
 
     def _log_step(self, clock: Clock, step: int) -> None:
         """Post losses and speed since the last such record. Collective."""
         losses = self.step.totals.means()
-        self.epoch_totals.absorb(self.step.totals)
+        self.step.totals.reset()
         position = self.state.position
         self._post(
             {
@@ -192,14 +197,18 @@ class Trainer:
                 "samples_per_second": round(clock.rows / clock.seconds, 1),
                 "learning_rate": self.state.learning_rate,
                 **self._training_losses(losses),
+                **self._task_weights(),
             }
         )
 
     def _end_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
         training = self.config.training
         position = self.state.position
-        losses = self.epoch_totals.means()
-        self.epoch_totals.reset()
+        losses = self.step.epoch_totals.means()
+        self.step.epoch_totals.reset()
+        self.state.epoch_totals.zero_()
+        weights = self._task_weights()
+        self.state.weighting.end_epoch({task: losses[task] for task in self.tasks})
         shares = self.setup.plan.validation_segment(position.epoch).batches
         values = validate(
             self.model, (next(stream) for _ in range(shares)), self.tasks, self.device, training.precision
@@ -220,6 +229,7 @@ class Trainer:
             "step": position.step,
             "seconds": round(time.monotonic() - self.started, 3),
             **self._training_losses(losses),
+            **weights,
             **metrics,
             "best": better,
         }
@@ -246,8 +256,13 @@ class Trainer:
             **{f"train/auxiliary/{name}": losses[name] for name in self.model.auxiliary_names},
         }
 
+    def _task_weights(self) -> dict[str, float]:
+        """What the weighting multiplies each task's loss by at this point."""
+        return {f"train/{task}/weight": weight for task, weight in self.state.weighting.by_task().items()}
+
     def _total(self, losses: dict[str, float]) -> float:
-        """Task-weighted sum; a task without any observed row adds nothing, as in the gradient."""
+        """Sum weighted by the config's task weights, whatever the weighting, so that epochs compare; a task without any
+        observed row adds nothing, as in the gradient."""
         weights = {name: task.weight for name, task in self.config.tasks.items()}
         return sum(weights[name] * loss for name, loss in losses.items() if loss == loss)
 

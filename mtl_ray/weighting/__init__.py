@@ -6,10 +6,26 @@ union below.
 
 from __future__ import annotations
 
+from typing import Annotated
+
+from pydantic import Field
+
+from mtl_ray.weighting.dwa import DWAWeighting, DWAWeightingConfig
 from mtl_ray.weighting.static import StaticWeighting, StaticWeightingConfig
+from mtl_ray.weighting.uncertainty import UncertaintyWeighting, UncertaintyWeightingConfig
 from mtl_ray.weighting.weighting import Weighting
 
-WeightingConfig = StaticWeightingConfig
-"""Union over the methods' leaves; it takes `Field(discriminator="name")` with its second member."""
+WeightingConfig = Annotated[
+    StaticWeightingConfig | UncertaintyWeightingConfig | DWAWeightingConfig, Field(discriminator="name")
+]
 
-__all__ = ["StaticWeighting", "StaticWeightingConfig", "Weighting", "WeightingConfig"]
+__all__ = [
+    "DWAWeighting",
+    "DWAWeightingConfig",
+    "StaticWeighting",
+    "StaticWeightingConfig",
+    "UncertaintyWeighting",
+    "UncertaintyWeightingConfig",
+    "Weighting",
+    "WeightingConfig",
+]

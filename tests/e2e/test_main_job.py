@@ -20,6 +20,7 @@ from mtl_ray.data.snapshot import build_training_set, open_snapshot
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import CheckpointError, DataError, DivergedError, SnapshotError
 from mtl_ray.evaluation.evaluate import evaluate
+from mtl_ray.evaluation.fit_fusion import tuned_on
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.predictor import Predictor, build_tasks
 from mtl_ray.report import write_report
@@ -28,6 +29,14 @@ from mtl_ray.tracking import read_metrics
 from mtl_ray.training.launch import TrainingOutcome, train
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
+
+
+SCORE = {
+    "fusion": {
+        "weights": {"click": 1.0, "order_value": 1.0},
+        "tune": {"metric": {"validation/click/gauc": 1.0, "validation/purchase/roc_auc": 0.5}, "trials": 20},
+    }
+}
 
 
 def configured(shop: Any, **training: Any) -> Config:
@@ -44,8 +53,8 @@ def weights(outcome: TrainingOutcome, which: str = "last") -> dict[str, torch.Te
 
 @pytest.fixture(scope="module")
 def trained(shop: Any) -> TrainingOutcome:
-    """Two workers, float64."""
-    return fit(configured(shop, precision="fp64"))
+    """Two workers, float64, and a ranking score."""
+    return fit(parse_config({**shop.config, "training": {**shop.config["training"], "precision": "fp64"}, **SCORE}))
 
 
 @pytest.fixture(scope="module")
@@ -135,6 +144,28 @@ def test_report(trained: TrainingOutcome, evaluated: EvaluationResult) -> None:
         assert task.task in html
     assert f"{evaluated.tasks[0].metrics['roc_auc'].value:.3f}"[:5] in html
     assert not re.search(r"<(script|link|img)[^>]+(src|href)=[\"']https?:", html)
+
+
+def test_the_ranking_score_is_tuned_stored_and_evaluated(trained: TrainingOutcome, evaluated: EvaluationResult) -> None:
+    fusion = load_checkpoint(trained.run.checkpoint("best")).fusion
+    assert fusion is not None
+    assert load_checkpoint(trained.run.checkpoint("last")).fusion in (None, fusion)
+    assert trained.summary["score"] == fusion.model_dump()
+    assert fusion.value is not None
+    assert fusion.value_of_declared is not None
+    assert fusion.value >= fusion.value_of_declared
+    validation = pq.read_table(trained.run.predictions("validation"))
+    assert tuned_on(trained.run.config(), validation) == fusion
+    predictions = pq.read_table(trained.run.predictions("test"))
+    click, value = (predictions[f"{task}__prediction"].to_numpy().astype(np.float64) for task in fusion.weights)
+    expected = np.log(np.maximum(click, 1e-12)) * fusion.weights["click"]
+    expected += np.log(np.maximum(value, 1e-12)) * fusion.weights["order_value"]
+    np.testing.assert_allclose(predictions["score"].to_numpy(), expected, rtol=1e-9)
+    assert evaluated.score is not None
+    assert set(evaluated.score.metrics) == {"click", "purchase"}
+    auc = evaluated.score.metrics["click"]["roc_auc"]
+    assert auc.value == pytest.approx(roc_auc_score(predictions["click__label"].to_numpy(), expected), abs=1e-9)
+    assert auc.baseline == pytest.approx(roc_auc_score(predictions["click__label"].to_numpy(), click), abs=1e-9)
 
 
 def test_the_training_set_is_found_again(shop: Any, trained: TrainingOutcome) -> None:

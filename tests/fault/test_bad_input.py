@@ -18,7 +18,7 @@ import yaml
 
 from mtl_ray.config import parse_config
 from mtl_ray.data.snapshot import build_training_set
-from mtl_ray.errors import DataError, FeatureStoreError, SnapshotError, StorageError, UserError
+from mtl_ray.errors import ConfigError, DataError, FeatureStoreError, SnapshotError, StorageError, UserError
 from mtl_ray.training.launch import train
 
 ROOT = Path(__file__).parents[2]
@@ -152,6 +152,13 @@ def test_empty_split(config: dict[str, Any]) -> None:
     message = refusal(config, DataError)
     assert "validation" in message
     assert "2050" in message
+
+
+def test_freezing_what_is_no_part_of_the_model(config: dict[str, Any]) -> None:
+    config["training"]["frozen"] = ["encoder"]
+    message = refusal(config, ConfigError)
+    assert "training.frozen" in message
+    assert "did you mean encoders?" in message
 
 
 def test_storage_that_cannot_be_written(config: dict[str, Any], tmp_path: Path) -> None:

@@ -18,8 +18,10 @@ pytestmark = pytest.mark.usefixtures("ray_cluster")
 
 
 def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(shop: Any) -> None:
-    training = {**shop.config["training"], "checkpoint_every": 8, "log_every": 1, "max_failures": 1}
-    config = parse_config({**shop.config, "training": training, "model": {**shop.config["model"], "dropout": 0.1}})
+    # The third epoch's weights come from the mean losses of the first two, one of which was cut in two.
+    training = {**shop.config["training"], "epochs": 3, "checkpoint_every": 8, "log_every": 1, "max_failures": 1}
+    model = {**shop.config["model"], "dropout": 0.1, "norm": "batch", "expert_dropout": 0.2, "load_balance": 0.1}
+    config = parse_config({**shop.config, "training": training, "model": model, "weighting": {"name": "dwa"}})
     undisturbed = train(config, lambda _: None, lambda _: None)
     killed: list[int] = []
 
@@ -40,6 +42,13 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(shop: 
     assert second.position == first.position
     for name, tensor in first.weights.items():
         assert torch.equal(tensor, second.weights[name]), name
+    weights = {
+        run: [r["train/click/weight"] for r in read_metrics(run / "metrics.jsonl") if r["kind"] == "epoch"]
+        for run in (undisturbed.run.path, disturbed.run.path)
+    }
+    assert weights[undisturbed.run.path] == weights[disturbed.run.path]
+    assert weights[undisturbed.run.path][:2] == [1.0, 1.0]
+    assert weights[undisturbed.run.path][2] != 1.0
     steps = [r["step"] for r in read_metrics(disturbed.run.path / "metrics.jsonl") if r["kind"] == "step"]
     assert len(steps) > len(set(steps)), "no step was repeated: the worker was not restarted"
     assert ray.is_initialized()

@@ -27,7 +27,7 @@ from mtl_ray.data.sampling import NegativeSamplingConfig, OverSamplingConfig, re
 from mtl_ray.predictor import Predictor
 from mtl_ray.schema import BatchSchema, LabelStatistics
 from mtl_ray.tasks import BinaryTaskConfig, MulticlassTaskConfig, RegressionTaskConfig, Task, TaskConfig
-from mtl_ray.training.loss import normalise, task_losses, validation_losses
+from mtl_ray.tasks.losses import normalise, task_losses, validation_losses
 from mtl_ray.training.validation import validate
 
 ROWS = 30_000

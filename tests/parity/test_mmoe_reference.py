@@ -47,7 +47,7 @@ def logits_of(model: MultiTaskModel, task: str, x: Tensor, norm: bool) -> Tensor
 @pytest.mark.parametrize("norm", [False, True])
 def test_mmoe(norm: bool) -> None:
     hidden = (10, 6)
-    config = MMoEConfig(num_experts=3, expert=hidden, tower=(5, 4), layer_norm=norm)
+    config = MMoEConfig(num_experts=3, expert=hidden, tower=(5, 4), norm="layer" if norm else "none")
     model = randomised(config)
     sharing = model.sharing
     assert isinstance(sharing, MMoE)
@@ -62,12 +62,12 @@ def test_mmoe(norm: bool) -> None:
                 flat = slice(expert * size, (expert + 1) * size)
                 h = sharing.experts.weights[layer][expert].T @ h + sharing.experts.biases[layer][flat]
                 if norm:
-                    scale, shift = sharing.experts.norm_scales[layer], sharing.experts.norm_shifts[layer]
+                    scale, shift = sharing.experts.norms[layer].weight, sharing.experts.norms[layer].bias
                     h = normalised(h, scale[flat], shift[flat])
                 h = torch.relu(h)
             experts.append(h)
         for index, task in enumerate(SCHEMA.tasks):
-            scores = [torch.exp(gate @ encoded[row]) for gate in sharing.gates[index]]
+            scores = [torch.exp(gate @ encoded[row]) for gate in sharing.gate_weights[index]]
             mixed = sum(score / sum(scores) * h for score, h in zip(scores, experts, strict=True))
             assert isinstance(mixed, Tensor)
             expected = logits_of(model, task, mixed, norm)
@@ -78,7 +78,7 @@ def test_mmoe(norm: bool) -> None:
 
 @pytest.mark.parametrize("norm", [False, True])
 def test_shared_bottom(norm: bool) -> None:
-    model = randomised(SharedBottomConfig(bottom=(10, 6), tower=(5, 4), layer_norm=norm))
+    model = randomised(SharedBottomConfig(bottom=(10, 6), tower=(5, 4), norm="layer" if norm else "none"))
     assert isinstance(model.sharing, SharedBottom)
     batch = random_batch(ROWS, dtype=torch.float64)
     encoded = model.encoder(batch)
@@ -111,8 +111,9 @@ def test_gates_are_a_distribution_that_follows_the_row() -> None:
     model = randomised(MMoEConfig(num_experts=4, expert=(6,)))
     assert isinstance(model.sharing, MMoE)
     x = model.encoder(random_batch(ROWS, dtype=torch.float64))
-    gate = model.sharing.gate(x)
-    assert gate.shape == (ROWS, 3, 4)
-    torch.testing.assert_close(gate.sum(dim=-1), torch.ones(ROWS, 3, dtype=torch.float64))
-    torch.testing.assert_close(gate[:, 1], F.softmax(x @ model.sharing.gates[1].T, dim=-1))
-    assert gate.std(dim=0).min() > 0
+    gates = model.gates(random_batch(ROWS, dtype=torch.float64))
+    assert list(gates) == list(SCHEMA.tasks)
+    for task, gate in enumerate(gates.values()):
+        torch.testing.assert_close(gate.sum(dim=-1), torch.ones(ROWS, dtype=torch.float64))
+        torch.testing.assert_close(gate, F.softmax(x @ model.sharing.gate_weights[task].T, dim=-1))
+        assert gate.std(dim=0).min() > 0

@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mtl_ray.checkpoint import ModelContext, load_checkpoint
+from mtl_ray.checkpoint import ModelContext, add_fusion, load_checkpoint
 from mtl_ray.config import parse_config
 from mtl_ray.data.packing import packed
 from mtl_ray.data.preprocessing import PreprocessingConfig, fit
 from mtl_ray.data.service_spec import FeatureSpec
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import CheckpointError
+from mtl_ray.fusion import Fusion
 from mtl_ray.predictor import Predictor
 from mtl_ray.schema import LabelStatistics
 from mtl_ray.training.state import TrainingState
@@ -32,7 +33,8 @@ def state() -> TrainingState:
             "features": {"repo": "feature_repo", "service": "s"},
             "training_set": {"spine": "spine", "split": {"by": "time", "validation": 0.1, "test": 0.1}},
             "tasks": {"click": {"type": "binary"}},
-            "model": {"name": "mmoe", "num_experts": 2, "expert": [4], "tower": [3]},
+            "model": {"name": "mmoe", "num_experts": 2, "expert": [4], "tower": [3], "norm": "batch"},
+            "weighting": {"name": "uncertainty"},
         }
     )
     features = [
@@ -61,9 +63,14 @@ def state() -> TrainingState:
 
 @pytest.fixture
 def saved(state: TrainingState, tmp_path: Path) -> Path:
-    loss = sum(parameter.square().sum() for parameter in state.model.parameters())
+    learnt = [*state.model.parameters(), *state.weighting.parameters()]
+    loss = sum((parameter - 1).square().sum() for parameter in learnt)
     assert isinstance(loss, torch.Tensor)
     loss.backward()
+    for name, buffer in state.model.named_buffers():
+        if "running" in name:
+            buffer.mul_(1.1).add_(0.001)
+    state.epoch_totals += 3.0
     state.optimizer.step()
     state.schedule.step()
     state.advance(batch=1)
@@ -80,6 +87,19 @@ def test_round_trip(state: TrainingState, saved: Path) -> None:
         assert torch.equal(checkpoint.weights[name], tensor)
 
 
+def test_a_ranking_score_is_added_and_guarded(saved: Path) -> None:
+    assert load_checkpoint(saved).fusion is None
+    first = Fusion(formula="sum", weights={"click": 2.0}, declared={"click": 1.0})
+    second = first.model_copy(update={"weights": {"click": 3.0}})
+    for fusion in (first, second):
+        add_fusion(saved, fusion)
+        assert load_checkpoint(saved).fusion == fusion
+    file = saved / "fusion.json"
+    file.write_text(file.read_text().replace("3.0", "4.0"))
+    with pytest.raises(CheckpointError, match=r"fusion\.json"):
+        load_checkpoint(saved)
+
+
 def test_training_goes_on_as_if_it_had_not_stopped(state: TrainingState, saved: Path) -> None:
     torch.manual_seed(1)
     tasks = {"click": state.config.tasks["click"].build("click", state.context.label_statistics["click"])}
@@ -87,13 +107,17 @@ def test_training_goes_on_as_if_it_had_not_stopped(state: TrainingState, saved: 
     restored = TrainingState.create(state.config, state.context, model, total_steps=10)
     restored.restore(load_checkpoint(saved))
     assert restored.learning_rate == state.learning_rate
+    assert torch.equal(restored.epoch_totals, state.epoch_totals)
     for each in (state, restored):
         each.optimizer.zero_grad()
-        loss: Any = sum(parameter.cos().sum() for parameter in each.model.parameters())
+        learnt = [*each.model.parameters(), *each.weighting.parameters()]
+        loss: Any = sum(parameter.cos().sum() for parameter in learnt)
         loss.backward()
         each.optimizer.step()
     for name, tensor in state.model.state_dict().items():
         assert torch.equal(restored.model.state_dict()[name], tensor), name
+    assert torch.equal(restored.weighting.weights(), state.weighting.weights())
+    assert (state.weighting.weights() != 0.5).all()
 
 
 def test_the_predictor_gives_the_models_own_probabilities(state: TrainingState, saved: Path) -> None:

@@ -144,9 +144,17 @@ def test_names_fit_one_service_and_its_types_are_those_that_the_trainer_knows(
     names = [field.name for field in fields]
     assert len(names) == len(set(names))
     assert set(names) == set(retrieved.column_names) - {"user_id", "item_id", "event_timestamp", "click"}
-    assert {str(field.dtype) for field in fields} <= {"String", "Int64", "Float64", "Array(Int64)"}
+    assert {str(field.dtype) for field in fields} <= {
+        "String",
+        "Int64",
+        "Float64",
+        "Array(Int64)",
+        "Array(UnixTimestamp)",
+    }
     vocabularies = {field.name: field.tags["vocabulary"] for field in fields if "vocabulary" in field.tags}
     assert vocabularies["user_recent_clicks"] == "item_id"
+    sequences = {field.name: field.tags["sequence"] for field in fields if "sequence" in field.tags}
+    assert sequences == {"user_recent_clicks": "recent", "user_recent_click_times": "recent"}
     assert set(vocabularies.values()) == {"item_id", "category"}
 
 
@@ -179,5 +187,8 @@ def test_materialised_features_are_the_latest_and_serve_on_demand_features(
     latest = daily[daily["user_id"] == user_id].sort_values("event_timestamp").iloc[-1]
     assert online["user_clicks_30d"] == [latest["user_clicks_30d"], None]
     assert online["user_recent_clicks"][0] == list(latest["user_recent_clicks"])
+    # Feast keeps whole seconds online, which is what the encoding counts in offline too.
+    clicked = [pd.Timestamp(time, tz="UTC").floor("s") for time in latest["user_recent_click_times"]]
+    assert [pd.Timestamp(time).tz_convert("UTC") for time in online["user_recent_click_times"][0]] == clicked
     assert online["category_affinity"][0] == latest[f"user_ctr_{online['category'][0]}"]
     assert online["category_affinity"][1] is None or np.isnan(online["category_affinity"][1])

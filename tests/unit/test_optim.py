@@ -80,6 +80,19 @@ def test_groups_have_their_rates_and_decays() -> None:
     assert sorted(grouped) == sorted(id(parameter) for parameter in model.parameters())
 
 
+def test_a_weighting_has_a_group_without_decay_and_frozen_parameters_have_none() -> None:
+    model = MMoEConfig(num_experts=2, expert=(8,)).build(SCHEMA, make_tasks())
+    for parameter in model.embedding_parameters():
+        parameter.requires_grad_(False)
+    learnt = nn.Parameter(torch.zeros(3, dtype=torch.float64))
+    config = OptimizerConfig(learning_rate=0.1, weight_decay=0.01)
+    for rate in (None, 0.5):
+        groups = build_optimizer(config, model, [learnt], rate).param_groups
+        assert [group["name"] for group in groups] == ["matrices", "vectors", "weighting"]
+        assert (groups[-1]["lr"], groups[-1]["weight_decay"]) == (rate or 0.1, 0.0)
+        assert groups[-1]["params"][0] is learnt
+
+
 def test_embeddings_have_the_common_rate_by_default() -> None:
     model = MMoEConfig(num_experts=2, expert=(8,)).build(SCHEMA, make_tasks())
     optimizer = build_optimizer(OptimizerConfig(learning_rate=0.1), model)

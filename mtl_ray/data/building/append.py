@@ -28,6 +28,7 @@ from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.snapshot_files import Snapshot, open_snapshot
 from mtl_ray.data.spine import EVENT_TIMESTAMP, SCAN_ROWS, TIMESTAMP_TYPE, Spine
 from mtl_ray.data.splits import PARTS, SplitBoundaries
+from mtl_ray.data.task_inputs import task_input_columns
 from mtl_ray.data.training_set_config import TrainingSetConfig
 from mtl_ray.data.vocabulary_growth import Growth, grow
 from mtl_ray.errors import DataError, SnapshotError
@@ -169,6 +170,7 @@ def open_base(
     _check_same("features (feast apply has changed them)", repo.registry_hash, manifest.registry_hash, snapshot)
     _check_same("features.keys and context", repo.spec.features, manifest.service.features, snapshot)
     _check_same("tasks", tuple(tasks), manifest.batch_schema.tasks, snapshot)
+    _check_same("columns that tasks read", task_input_columns(tasks), manifest.batch_schema.task_inputs, snapshot)
     _check_same("evaluation.group_by", group_by, manifest.group_by, snapshot)
     _check_same("training_set.sample_weight", config.sample_weight, manifest.sample_weight, snapshot)
     _check_same("training_set.split.by", config.split.by, manifest.split.by, snapshot)

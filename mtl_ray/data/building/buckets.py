@@ -24,8 +24,11 @@ from mtl_ray.data.numeric_transforms import numeric_values
 from mtl_ray.data.packing import packed, unpacked
 from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.sampling import repeats
+from mtl_ray.data.sequence_times import entry_ages
+from mtl_ray.data.sequences import check_lengths, sequence_members
 from mtl_ray.data.spine import ROW_ID
 from mtl_ray.data.splits import PARTS
+from mtl_ray.data.task_inputs import encode_task_inputs, size_cells
 from mtl_ray.errors import DataError
 from mtl_ray.schema import Settings
 
@@ -36,6 +39,7 @@ QUARANTINE_FILE = "quarantine.parquet"
 _RECORD_FILE = "bucket.json"
 _ROWS_FILE = "rows.parquet"
 _PART, _REPEATS, _LABELS, _OBSERVED, _WEIGHT = "__part", "__repeats", "__labels", "__observed", "__weight"
+_TASK_INPUTS = "__task_inputs"
 
 
 class BucketRecord(Settings):
@@ -61,7 +65,13 @@ class PreparedRows:
         self.labels = Labels(unpacked(table[_LABELS].combine_chunks()), unpacked(table[_OBSERVED].combine_chunks()) > 0)
         self.sample_weight = table[_WEIGHT].to_numpy()
         """float32 `[rows]`."""
-        self.raw = table.drop_columns([_PART, _REPEATS, _LABELS, _OBSERVED, _WEIGHT])
+        encoded = [_PART, _REPEATS, _LABELS, _OBSERVED, _WEIGHT]
+        self.task_inputs: np.ndarray | None = None
+        """float32 `[rows, K]`; None where no task reads anything."""
+        if _TASK_INPUTS in table.column_names:
+            self.task_inputs = unpacked(table[_TASK_INPUTS].combine_chunks())
+            encoded.append(_TASK_INPUTS)
+        self.raw = table.drop_columns(encoded)
         """Feature columns, carried columns and `row_id`."""
 
 
@@ -87,7 +97,9 @@ def _prepare(build: Build, bucket: int, folder: Path) -> BucketRecord:
     verdict = broken_rows(joined, build.spec, build.tasks, config.contract)
     write_quarantine(folder / QUARANTINE_FILE, joined, verdict)
     table = joined.filter(pa.array(verdict.ok)) if verdict.broken else joined
+    _check_histories(build, table)
     labels = encode_labels(table, build.tasks)
+    inputs = encode_task_inputs(table, build.tasks, labels)
     part = build.split.parts(table)
     train = part == PARTS.index("train")
     times = np.ones(table.num_rows, dtype=np.int32)
@@ -99,7 +111,7 @@ def _prepare(build: Build, bucket: int, folder: Path) -> BucketRecord:
     PreprocessingState.of(config.preprocessing, build.spec.features, training).write(folder / PREPROCESSING_FOLDER)
     contract = ContractState.of(table, part, labels, build.tasks, build.spec, verdict)
     contract.write(folder / CONTRACT_FOLDER)
-    pq.write_table(label_counts(labels, part), folder / LABELS_FILE)
+    pq.write_table(label_counts(labels, part, size_cells(inputs, build.tasks)), folder / LABELS_FILE)
     names = [*(feature.name for feature in build.spec.features), *build.carried, ROW_ID]
     rows = table.select(list(dict.fromkeys(names)))
     for name, column in (
@@ -110,6 +122,8 @@ def _prepare(build: Build, bucket: int, folder: Path) -> BucketRecord:
         (_WEIGHT, pa.array(_sample_weight(table, config.sample_weight))),
     ):
         rows = rows.append_column(name, column)
+    if inputs.shape[1]:
+        rows = rows.append_column(_TASK_INPUTS, packed(inputs))
     pq.write_table(rows, folder / _ROWS_FILE, compression="lz4")
     return BucketRecord(
         spine_rows=joined.num_rows,
@@ -117,6 +131,16 @@ def _prepare(build: Build, bucket: int, folder: Path) -> BucketRecord:
         rows=tuple(np.bincount(part, minlength=len(PARTS)).tolist()),
         written=tuple(int(times[part == number].sum()) for number in range(len(PARTS))),
     )
+
+
+def _check_histories(build: Build, table: pa.Table) -> None:
+    """Raise `DataError` for what encoding would stop at, before anything is fitted."""
+    members = sequence_members(build.spec.features)
+    check_lengths(table, {name: [feature.name for feature in features] for name, features in members.items()})
+    for feature in build.spec.features:
+        if feature.encoding == "times":
+            length = build.config.preprocessing.max_length(feature)
+            entry_ages(table, feature.name, length, admit_future=build.leaks)
 
 
 def _sample_weight(table: pa.Table, column: str | None) -> np.ndarray:

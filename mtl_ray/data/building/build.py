@@ -27,6 +27,11 @@ class Build:
     carried: tuple[str, ...]
     """Raw columns of the shards: join keys, event_timestamp, group key."""
 
+    @property
+    def leaks(self) -> bool:
+        """Whether rows get the newest values of a view, whatever their own time: for the leak meter alone."""
+        return any(view.latest for view in self.join.join.views)
+
     def bucket_folder(self, bucket: int) -> Path:
         """Where a prepared bucket stands."""
         return self.folder / "buckets" / f"{bucket:05d}"

@@ -13,10 +13,12 @@ from mtl_ray.data.building.work_folder import keep_plan, kept_plan
 from mtl_ray.data.contract.names import check_names
 from mtl_ray.data.feature_store import FeatureRepo
 from mtl_ray.data.labels import label_columns
+from mtl_ray.data.sequences import check_length_names
 from mtl_ray.data.snapshot_id import snapshot_id
 from mtl_ray.data.source_files import SourceFingerprint, content_hash
-from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID, Spine, open_spine, spine_files
+from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID, Spine, open_spine, spine_files, spine_schema
 from mtl_ray.data.splits import SplitPlan
+from mtl_ray.data.task_inputs import check_task_inputs
 from mtl_ray.data.training_set_config import TrainingSetConfig
 from mtl_ray.errors import DataError
 from mtl_ray.tasks import TaskConfig
@@ -49,8 +51,10 @@ class Inputs:
     ) -> Inputs:
         """Open the spine and check its columns; fingerprint all sources, which reads each file once."""
         check_names(config.contract, repo.spec, tasks)
+        check_length_names(config.preprocessing.list_max_lengths, repo.spec.features)
+        inputs = check_task_inputs(tasks, repo.spec, spine_schema(config.spine))
         labels = label_columns(tasks)
-        extra = [name for name in (config.sample_weight, *config.split.columns) if name is not None]
+        extra = [name for name in (config.sample_weight, *config.split.columns, *inputs) if name is not None]
         spine = open_spine(config.spine, list(repo.spec.join_keys), labels, repo.spec.context, extra, group_by)
         _check_columns(repo, spine.columns, labels)
         sources = repo.source_fingerprints()

@@ -35,8 +35,10 @@ from mtl_ray.data.manifest import FORMAT_VERSION, LABELS_FILE, ROW_GROUP_ROWS, F
 from mtl_ray.data.preprocessing import Preprocessing
 from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.sampling import with_sampling
+from mtl_ray.data.sequences import truncation_notes
 from mtl_ray.data.spine import Spine
 from mtl_ray.data.splits import PARTS
+from mtl_ray.data.task_inputs import task_input_columns
 from mtl_ray.data.task_runner import RunsOn, run_tasks
 from mtl_ray.errors import DataError
 
@@ -99,7 +101,7 @@ class Pipeline:
             join_keys=tuple(build.spec.join_keys),
             group_by=self.inputs.group_by,
             sample_weight=build.config.sample_weight,
-            schema=preprocessing.batch_schema(tuple(build.tasks)),
+            schema=preprocessing.batch_schema(tuple(build.tasks), task_input_columns(build.tasks)),
             preprocessing=preprocessing,
             missing=preprocessing.missing,
             label_statistics=with_sampling(statistics, build.config.negative_sampling, build.config.over_sampling),
@@ -158,10 +160,16 @@ class Pipeline:
         rows = sum(record.rows[0] for record in records)
         if self.base is None:
             self.say(f"fitting the preprocessing to {rows:,} training rows")
-            return PreprocessingState.finish_from(folders), {}
+            preprocessing = PreprocessingState.finish_from(folders)
+            for note in truncation_notes(preprocessing.lists, preprocessing.truncated, rows):
+                self.say(note)
+            return preprocessing, {}
         self.say(f"keeping the fitted preprocessing; {rows:,} new training rows may add to its vocabularies")
         state = PreprocessingState.merged_from(folders)
-        return self.base.grown(state, self.build.config.preprocessing, self.say)
+        grown = self.base.grown(state, self.build.config.preprocessing, self.say)
+        for note in truncation_notes(grown[0].lists, state.header.truncated_rows, rows):
+            self.say(note)
+        return grown
 
     def _write_shards(self, plan: ShardPlan) -> dict[str, tuple[FileRecord, ...]]:
         build = self.build

@@ -42,7 +42,7 @@ class FeatureCounts(Settings):
 
     @classmethod
     def of(cls, feature: FeatureSpec, column: pa.ChunkedArray, parts: np.ndarray, missing: np.ndarray) -> FeatureCounts:
-        """`parts`: int8 `[rows]`, index into PARTS; `missing`: `missing_rows(column)`."""
+        """`parts`: int8 `[rows]`, index into PARTS; `missing`: `missing_rows(column, feature)`."""
         fitting = fits(column.type, feature)
         low, high = _ends(column) if fitting and feature.encoding == "numeric" else (None, None)
         return cls(
@@ -69,12 +69,19 @@ class FeatureCounts(Settings):
         )
 
 
+def has_distribution(feature: FeatureSpec) -> bool:
+    """Whether the values of `feature` are counted, so that their drift can be told."""
+    return feature.encoding not in ("vector", "times")
+
+
 def feature_distributions(feature: FeatureSpec, column: pa.ChunkedArray, parts: np.ndarray) -> dict[str, Distribution]:
-    """The values of each part in COMPARED; empty where the column's type does not fit. Lists count their values.
+    """The values of each part in COMPARED; none where the column's type does not fit, and of vectors and times.
+
+    Lists count their values.
 
     Raises `DataError` for a category with fractions.
     """
-    if not fits(column.type, feature):
+    if not has_distribution(feature) or not fits(column.type, feature):
         return {}
     found: dict[str, Distribution] = {}
     for part in COMPARED:

@@ -11,7 +11,7 @@ from mtl_ray.data.contract.exact_sum import exact_sums
 from mtl_ray.data.labels import Labels
 from mtl_ray.data.splits import PARTS
 from mtl_ray.schema import Settings
-from mtl_ray.tasks import MulticlassTaskConfig, TaskConfig
+from mtl_ray.tasks import ClassTaskSettings, TaskConfig
 
 _DAY = 86_400_000_000
 """Microseconds."""
@@ -81,7 +81,7 @@ def _by_day(task: TaskConfig, labels: Labels, position: int, at: np.ndarray, day
     seen = labels.observed[:, position]
     at, values = at[seen], labels.values[seen, position]
     observed = np.bincount(at, minlength=days).tolist()
-    if isinstance(task, MulticlassTaskConfig):
+    if isinstance(task, ClassTaskSettings):
         size = len(task.classes)
         counts = np.bincount(at * size + values.astype(np.int64), minlength=days * size).reshape(days, size)
         return [DayLabels(observed=n, classes=tuple(row)) for n, row in zip(observed, counts.tolist(), strict=True)]

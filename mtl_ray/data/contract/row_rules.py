@@ -90,7 +90,7 @@ def _rules(
     for feature in spec.features:
         column = table[feature.name]
         if feature.source != "key" and config.is_required(feature):
-            yield _Broken(f"{feature.name} is missing (required)", missing_rows(column))
+            yield _Broken(f"{feature.name} is missing (required)", missing_rows(column, feature))
         yield from _range(column, feature, config.range_of(feature))
     for name, task in tasks.items():
         label = task.label_column(name)

@@ -75,7 +75,7 @@ class ContractState:
         empty: dict[str, np.ndarray] = {}
         for feature in spec.features:
             column = table[feature.name]
-            missing = missing_rows(column)
+            missing = missing_rows(column, feature)
             features[feature.name] = FeatureCounts.of(feature, column, parts, missing)
             for part, found in feature_distributions(feature, column, parts).items():
                 distributions[Key(feature.name, "train" if part == "train" else "test")] = found

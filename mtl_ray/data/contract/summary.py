@@ -21,7 +21,7 @@ from mtl_ray.data.contract.view_counts import ViewCounts
 from mtl_ray.data.distributions import CategoryCounts, NumberDistribution
 from mtl_ray.data.service_spec import FeatureSpec, ServiceSpec
 from mtl_ray.data.splits import PARTS
-from mtl_ray.tasks import MulticlassTaskConfig, TaskConfig
+from mtl_ray.tasks import ClassTaskSettings, TaskConfig
 
 _EPOCH = date(1970, 1, 1)
 
@@ -128,7 +128,7 @@ def _view(name: str, counts: ViewCounts, ages: NumberDistribution | None, ttl: f
 
 def _task(task: TaskConfig, days: Sequence[DayLabels]) -> TaskDays:
     observed = tuple(day.observed for day in days)
-    if isinstance(task, MulticlassTaskConfig):
+    if isinstance(task, ClassTaskSettings):
         return TaskDays(
             observed=observed,
             mean=(None,) * len(days),

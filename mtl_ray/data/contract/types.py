@@ -10,6 +10,14 @@ from mtl_ray.data.contract.config import ContractConfig
 from mtl_ray.data.service_spec import FeatureSpec
 from mtl_ray.errors import DataError
 
+_IN_WORDS = {
+    "numeric": "a number",
+    "categorical": "integers, text or truth values",
+    "list": "a list",
+    "vector": "a list of numbers",
+    "times": "a list of times",
+}
+
 
 def misfits(schema: pa.Schema, features: Sequence[FeatureSpec]) -> dict[str, str]:
     """Feature -> type of its column in `schema`, of those whose column cannot hold the declared Feast type.
@@ -53,14 +61,15 @@ def declared_type(feature: FeatureSpec) -> str:
     """Feast's name of the type, or what the encoding asks of a column that Feast does not know."""
     if feature.dtype is not None:
         return feature.dtype
-    return {"numeric": "a number", "categorical": "integers, text or truth values", "list": "a list"}[feature.encoding]
+    return _IN_WORDS[feature.encoding]
 
 
 def fits(kind: pa.DataType, feature: FeatureSpec) -> bool:
     """Whether a column of type `kind` can hold `feature`."""
     if feature.dtype is not None:
         return _holds(kind, feature.dtype)
-    return {"numeric": _is_number, "categorical": _is_category, "list": _is_list}[feature.encoding](kind)
+    tests = {"numeric": _is_number, "categorical": _is_category}
+    return tests.get(feature.encoding, _is_list)(kind)
 
 
 def _holds(kind: pa.DataType, dtype: str) -> bool:
@@ -74,6 +83,8 @@ def _holds(kind: pa.DataType, dtype: str) -> bool:
         return _is_text(kind)
     if dtype == "Bool":
         return pa.types.is_boolean(kind)
+    if dtype == "UnixTimestamp":
+        return pa.types.is_timestamp(kind)
     if dtype in ("Int32", "Int64"):
         width = kind.bit_width + pa.types.is_unsigned_integer(kind) if pa.types.is_integer(kind) else None
         return width is not None and width <= int(dtype[3:])

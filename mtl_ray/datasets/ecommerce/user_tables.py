@@ -12,7 +12,7 @@ from mtl_ray.datasets.ecommerce.calendar import DAY, HISTORY_DAYS, MINUTE
 from mtl_ray.datasets.ecommerce.history import AGGREGATION_DELAY, History, smoothed
 from mtl_ray.datasets.ecommerce.population import AGE_BANDS, CATEGORIES, CHANNELS, COUNTRIES, category_price
 from mtl_ray.datasets.ecommerce.simulation import Shop
-from mtl_ray.datasets.tables import feature_table, named, nullable
+from mtl_ray.datasets.tables import feature_table, named, nullable, timestamps
 
 RECENT_CLICKS = 20
 
@@ -81,7 +81,7 @@ def user_daily(history: History) -> pa.Table:
                 level_clicked.before(day)[known] / (clicks_ever + 5) - level_shown.before(day)[known] / (shown_ever + 5)
             ),
             "user_favourite_category": named(category_clicks.argmax(axis=1), CATEGORIES, clicks_ever == 0),
-            "user_recent_clicks": recent.before(day, known),
+            **recent.before(day, known),
         }
         # A user's rate in a category is drawn to that of users of the same age and interest.
         peers = segment[known]
@@ -111,24 +111,29 @@ class _LastEvent:
 
 
 class _RecentClicks:
-    """The items that each user clicked last, in the order of the clicks."""
+    """The items that each user clicked last and the times of it, in the order of the clicks."""
 
     def __init__(self, history: History) -> None:
         shop, clicks = history.shop, history.events["click"]
         user = shop.impressions.user[clicks.row]
         order = np.lexsort((clicks.row, clicks.timestamp, user))
         self._item_id = shop.impressions.item[clicks.row][order] + 1
+        self._time = clicks.timestamp[order]
         self._first = np.searchsorted(user[order], np.arange(len(shop.users)))
         self._clicks = history.by_user["click"]
 
-    def before(self, day: int, users: NDArray[np.int64]) -> pa.Array:
-        """list<int64>, at most `RECENT_CLICKS` item ids a user, newest last, empty without a click."""
+    def before(self, day: int, users: NDArray[np.int64]) -> dict[str, pa.Array]:
+        """Lists of at most `RECENT_CLICKS` item ids and times a user, newest last, empty without a click."""
         clicks = self._clicks.before(day)[users].astype(np.int64)
         length = np.minimum(clicks, RECENT_CLICKS)
         offsets = np.concatenate([[0], length.cumsum()])
         start = self._first[users] + clicks - length
         index = np.repeat(start - offsets[:-1], length) + np.arange(offsets[-1])
-        return pa.ListArray.from_arrays(pa.array(offsets.astype(np.int32)), pa.array(self._item_id[index]))
+        starts = pa.array(offsets.astype(np.int32))
+        return {
+            "user_recent_clicks": pa.ListArray.from_arrays(starts, pa.array(self._item_id[index])),
+            "user_recent_click_times": pa.ListArray.from_arrays(starts, timestamps(self._time[index])),
+        }
 
 
 def _counts(values: NDArray[np.float64]) -> pa.Array:

@@ -72,9 +72,10 @@ def load_raw(connection: duckdb.DuckDBPyConnection, files: RawFiles) -> None:
     - `users`, `items`: the attribute files with their sentinels as NULL; `items` also holds items that occur only
       in the log, with NULL attributes.
     - `history`: one row an impression from before the log: user_id, item_id, position (oldest first), long_view,
-      like, day (the last day of the history: the only time known of it), author_id, tag.
+      like, time_us, day (the last day of the history), author_id, tag. Of no impression but the user's last one is
+      the time known: all of them have that time, before which they were; none is later than the log's first row.
     - `long_view_history`: the same for the last long views alone, which reach further back: user_id, item_id,
-      position, day.
+      position, time_us, day, author_id, tag.
 
     Both histories come from the sequence file of the excerpt and are empty in the official layout, whose log holds
     those days itself.
@@ -163,15 +164,19 @@ def _load_items(connection: duckdb.DuckDBPyConnection, file: Path) -> None:
 def _load_history(connection: duckdb.DuckDBPyConnection, file: Path | None) -> None:
     connection.execute("""
         CREATE TABLE history (user_id BIGINT, item_id BIGINT, position BIGINT, long_view INTEGER, "like" INTEGER,
-            day DATE, author_id BIGINT, tag BIGINT)
+            time_us BIGINT, day DATE, author_id BIGINT, tag BIGINT)
     """)
-    connection.execute("CREATE TABLE long_view_history (user_id BIGINT, item_id BIGINT, position BIGINT, day DATE)")
+    connection.execute("""
+        CREATE TABLE long_view_history (user_id BIGINT, item_id BIGINT, position BIGINT, time_us BIGINT, day DATE,
+            author_id BIGINT, tag BIGINT)
+    """)
     if file is None:
         return
     source = scan(connection, file, SEQUENCE_COLUMNS)
     connection.execute(f"""
         CREATE TEMP TABLE sequences AS
         SELECT user_id::BIGINT AS user_id, watch_seq, like_seq, long_watch_seq,
+            least(last_time_ms::BIGINT * 1000, (SELECT min(time_us) FROM log)) AS time_us,
             (make_timestamp(max(last_time_ms) OVER ()::BIGINT * 1000) + INTERVAL 8 HOUR)::DATE AS day
         FROM {source}
     """)
@@ -181,16 +186,21 @@ def _load_history(connection: duckdb.DuckDBPyConnection, file: Path | None) -> N
     connection.execute("""
         INSERT INTO history
         SELECT user_id, item_id, position, coalesce(list_contains(long_watch_seq, item_id), FALSE)::INTEGER,
-            coalesce(list_contains(like_seq, item_id), FALSE)::INTEGER, day, author_id, tag
+            coalesce(list_contains(like_seq, item_id), FALSE)::INTEGER, time_us, day, author_id, tag
         FROM (
             SELECT user_id, unnest(watch_seq)::BIGINT AS item_id, unnest(range(len(watch_seq))) AS position,
-                long_watch_seq, like_seq, day
+                long_watch_seq, like_seq, time_us, day
             FROM sequences
         ) LEFT JOIN items USING (item_id)
     """)
     connection.execute("""
         INSERT INTO long_view_history
-        SELECT user_id, unnest(long_watch_seq)::BIGINT, unnest(range(len(long_watch_seq))), day FROM sequences
+        SELECT user_id, item_id, position, time_us, day, author_id, tag
+        FROM (
+            SELECT user_id, unnest(long_watch_seq)::BIGINT AS item_id,
+                unnest(range(len(long_watch_seq))) AS position, time_us, day
+            FROM sequences
+        ) LEFT JOIN items USING (item_id)
     """)
 
 

@@ -107,4 +107,7 @@ def _stamped(connection: duckdb.DuckDBPyConnection, query: str) -> pa.Table:
         if name in table.column_names:
             index = table.column_names.index(name)
             table = table.set_column(index, name, table[name].cast(pa.timestamp("us")).cast(TIMESTAMP))
+    for index, field in enumerate(table.schema):
+        if pa.types.is_list(field.type) and pa.types.is_timestamp(field.type.value_type):
+            table = table.set_column(index, field.name, table[field.name].cast(pa.list_(TIMESTAMP)))
     return table.replace_schema_metadata()

@@ -1,83 +1,121 @@
-"""From a batch's columns to one vector a row: embeddings of categorical and list features, and the numbers."""
+"""From a batch's columns to one vector a row."""
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Mapping
 
 import torch
-from pydantic import Field
 from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.errors import MtlRayError
-from mtl_ray.schema import MISSING_ID, BatchSchema, CategoricalFeature, ListFeature, Settings
-
-
-class FeatureEncoderConfig(Settings):
-    """`model.encoder` of the config."""
-
-    embedding_dim: int = Field(default=16, ge=1)
-    embedding_std: float = Field(default=0.01, gt=0.0, allow_inf_nan=False)
-    """Embeddings start normally distributed with this standard deviation: small, so that an id seen a few times
-    says little at first."""
-    list_pooling: Literal["mean"] = "mean"
-    """How a list becomes one vector: the mean of its ids' embeddings."""
-    numeric: Literal["plain"] = "plain"
-    """How numbers enter: as they are in the batch."""
-
-    def build(self, schema: BatchSchema) -> FeatureEncoder:
-        return FeatureEncoder(self, schema)
+from mtl_ray.models.encoders.history import HistoryEncoder
+from mtl_ray.models.encoders.interactions import InteractionSettings
+from mtl_ray.models.encoders.numeric.numbers import Numbers
+from mtl_ray.models.encoders.parts import EncoderParts
+from mtl_ray.schema import MISSING_ID, BatchSchema, CategoricalFeature, ListFeature
 
 
 class FeatureEncoder(nn.Module):
-    """`Batch` to `[B, D_in]`: categorical embeddings, pooled lists, numbers, each in schema order.
+    """`Batch` to `[B, D_in]`: the row as `FieldLayout` lays it out, after the interaction.
 
     The vocabularies lie one after the other in one table, so that a step makes one gather (and, backwards, one
     dense gradient) whatever the number of features. A missing categorical value has its own learned row; in a list
     the same id is padding and is left out, and an empty list gives zeros. Ids are trusted to lie within their
     vocabulary: the snapshot was encoded with it, and a check here would wait for the GPU in every step.
+
+    The one table is an `nn.Embedding`, which the optimizer treats apart. What else is looked up (buckets, positions,
+    ages) has few rows, which learn in nearly every step: weight matrices to the optimizer, or biases where it is one
+    number a row.
     """
 
     offsets: Tensor
     """First row of each gathered column's vocabulary, int64 `[F_c + sum of list lengths]`."""
 
-    def __init__(self, config: FeatureEncoderConfig, schema: BatchSchema) -> None:
+    def __init__(
+        self,
+        parts: EncoderParts,
+        std: float,
+        interaction: InteractionSettings,
+        borrowed: Mapping[str, int] | None = None,
+    ) -> None:
+        """`std`: standard deviation of the embeddings at the start. `borrowed`: first row of each vocabulary in a table
+        that is not this encoder's, which every call is then given."""
         super().__init__()
-        self.embedding_dim = config.embedding_dim
+        schema = parts.schema
+        self.embedding_dim = parts.dim
+        self.layout = parts.layout
+        if self.layout.size == 0:
+            raise MtlRayError("The training set has no feature, so a model has no input.")
         self._num_categorical = len(schema.categorical)
-        self._num_numeric = len(schema.numeric)
         self._lists = tuple(feature.name for feature in schema.lists)
         self._lengths = tuple(feature.max_length for feature in schema.lists)
-        self.out_size = self.embedding_dim * (self._num_categorical + len(self._lists)) + self._num_numeric
-        if self.out_size == 0:
-            raise MtlRayError("The training set has no feature, so a model has no input.")
-        start = _first_rows(schema)
+        start = first_rows(schema) if borrowed is None else borrowed
         columns = [start[feature.vocabulary] for feature in schema.categorical]
         for feature in schema.lists:
             columns += [start[feature.vocabulary]] * feature.max_length
         self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int64), persistent=False)
         self.embedding: nn.Embedding | None = None
-        if columns:
-            rows = sum(schema.vocabularies[vocabulary] for vocabulary in start)
-            self.embedding = nn.Embedding(rows, self.embedding_dim)
-            nn.init.normal_(self.embedding.weight, std=config.embedding_std)
+        if columns and borrowed is None:
+            self.embedding = embedding_table(schema, self.embedding_dim, std)
+        self.histories = nn.ModuleList(HistoryEncoder(plan, schema, parts.dim, std) for plan in parts.histories)
+        self.numbers = Numbers(parts.numeric, schema.numeric_quantiles, parts.dim, std) if schema.numeric else None
+        self._vectors = tuple(feature.name for feature in schema.vectors)
+        self._projected = tuple(leaf.projection for leaf in parts.vectors)
+        self.vectors = nn.ModuleList(
+            leaf.build(feature.size, parts.dim) for feature, leaf in zip(schema.vectors, parts.vectors, strict=True)
+        )
+        self.interaction = interaction.build(self.layout)
+        self.out_size = self.interaction.out_size
 
-    def forward(self, batch: Batch) -> Tensor:
-        parts = []
-        if self.embedding is not None:
-            lists = [batch.lists[name] for name in self._lists]
-            ids = torch.cat([batch.categorical, *lists], dim=1) if lists else batch.categorical
-            gathered_BND = self.embedding(ids + self.offsets)
-            columns = gathered_BND.split([self._num_categorical, *self._lengths], dim=1)
-            parts.append(columns[0].flatten(1))
-            for list_ids, embedded in zip(lists, columns[1:], strict=True):
-                parts.append(_mean_of_present(embedded, list_ids != MISSING_ID))
-        if self._num_numeric:
-            parts.append(batch.numeric)
-        return torch.cat(parts, dim=1) if len(parts) > 1 else parts[0]
+    def forward(self, batch: Batch, table: nn.Embedding | None = None) -> Tensor:
+        """`table`: the borrowed one, where there is one."""
+        fields, others = [], []
+        table = self.embedding if table is None else table
+        if table is not None and len(self.offsets):
+            gathered_BND = table(self._ids(batch) + self.offsets)
+            categorical_BFD, *lists = gathered_BND.split([self._num_categorical, *self._lengths], dim=1)
+            embedded = dict(zip(self._lists, lists, strict=True))
+            fields.append(categorical_BFD.flatten(1))
+            fields += [history(batch, embedded, categorical_BFD) for history in self.histories]
+        if self.numbers is not None:
+            fields += self.numbers.fields(batch.numeric)
+            others += self.numbers.others(batch.numeric)
+        for name, vector, projected in zip(self._vectors, self.vectors, self._projected, strict=True):
+            (fields if projected else others).append(vector(batch.vectors[name]))
+        row = [*fields, *others]
+        encoded: Tensor = self.interaction(torch.cat(row, dim=1) if len(row) > 1 else row[0])
+        return encoded
+
+    def squared_norms(self, batch: Batch, table: nn.Embedding | None = None) -> Tensor:
+        """Sum of the squared lengths of the embeddings that each row shows, `[B]`, without the padding of its lists.
+
+        Summed over features and over a list's entries, an id that stands twice in a row twice.
+        """
+        table = self.embedding if table is None else table
+        if table is None or not len(self.offsets):
+            return batch.sample_weight.new_zeros(len(batch))
+        ids = self._ids(batch)
+        square_BN = table(ids + self.offsets).square().sum(dim=-1)
+        present_BN = ids != MISSING_ID
+        of_lists_B = (square_BN * present_BN)[:, self._num_categorical :].sum(dim=1)
+        return square_BN[:, : self._num_categorical].sum(dim=1) + of_lists_B
+
+    def _ids(self, batch: Batch) -> Tensor:
+        """All columns that are gathered, `[B, F_c + sum of list lengths]`."""
+        if not self._lists:
+            return batch.categorical
+        return torch.cat([batch.categorical, *(batch.lists[name] for name in self._lists)], dim=1)
 
 
-def _first_rows(schema: BatchSchema) -> dict[str, int]:
+def embedding_table(schema: BatchSchema, dim: int, std: float) -> nn.Embedding:
+    """One table for the vocabularies that the schema's features use, as `first_rows` places them."""
+    table = nn.Embedding(sum(schema.vocabularies[vocabulary] for vocabulary in first_rows(schema)), dim)
+    nn.init.normal_(table.weight, std=std)
+    return table
+
+
+def first_rows(schema: BatchSchema) -> dict[str, int]:
     """First row of each vocabulary that some feature uses, in the order of `schema.vocabularies`."""
     features: list[CategoricalFeature | ListFeature] = [*schema.categorical, *schema.lists]
     used = {feature.vocabulary for feature in features}
@@ -92,10 +130,3 @@ def _first_rows(schema: BatchSchema) -> dict[str, int]:
             start[vocabulary] = row
             row += size
     return start
-
-
-def _mean_of_present(embedded_BLD: Tensor, present_BL: Tensor) -> Tensor:
-    """Mean over the present positions `[B, D]`; zeros where there is none."""
-    weight_BL = present_BL.to(embedded_BLD.dtype)
-    weight_BL = weight_BL / weight_BL.sum(dim=1, keepdim=True).clamp(min=1.0)
-    return torch.bmm(weight_BL.unsqueeze(1), embedded_BLD).squeeze(1)

@@ -3,6 +3,7 @@
 parallel   single_task, soft_sharing, shared_bottom, hierarchical, cross_stitch, snr, omoe, mmoe, cgc, ple, adatt, stem,
            home, pepnet
 serial     esmm, escm2, aitm, dbmtl: along the task graph that the tasks' `given` draws
+gated      settings and balance of those with softmax gates over experts
 
 Adding one takes a new file here, with a `ModelSettings` leaf (its `name`, its sizes, `build_sharing`) and its
 `Sharing` module, and one line in the union below. The contract tests enumerate the union, so they test it at once.

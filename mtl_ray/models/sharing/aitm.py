@@ -127,6 +127,7 @@ class Calibrator(Outputs):
         row_weight_B = population_weight(batch, self.tasks)
         total = row_weight_B.new_zeros(())
         for parent, child in self._edges:
-            above_B = self.tasks[child].predict(logits[child]) - self.tasks[parent].predict(logits[parent])
+            child_B = self.tasks[child].predict(logits[child], batch.task_inputs)
+            above_B = child_B - self.tasks[parent].predict(logits[parent], batch.task_inputs)
             total = total + torch.dot(row_weight_B.to(above_B.dtype), torch.relu(above_B))
         return {"calibrator": AuxiliaryLoss(self._weight * total, row_weight_B.sum())}

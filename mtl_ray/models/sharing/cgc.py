@@ -11,13 +11,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mtl_ray.models.experts import Experts
-from mtl_ray.models.gate import Gate, mixed, side_by_side
-from mtl_ray.models.settings import HiddenSizes, ModelSettings
-from mtl_ray.models.sharing.sharing import Encoded, Sharing, parameters_of
+from mtl_ray.models.gate import Gate, Gating, Mixed, side_by_side
+from mtl_ray.models.settings import HiddenSizes
+from mtl_ray.models.sharing.gated import GatedSettings, GatedSharing
+from mtl_ray.models.sharing.sharing import Encoded, GateKey, parameters_of
 from mtl_ray.tasks.graph import TaskGraph
 
 
-class CGCConfig(ModelSettings):
+class CGCConfig(GatedSettings):
     """`model: {name: cgc}`."""
 
     name: Literal["cgc"] = "cgc"
@@ -31,7 +32,8 @@ class CGCConfig(ModelSettings):
         (in_size,) = in_sizes
         task_experts = [self._experts(self.task_experts, in_size, self.expert) for _ in graph.names]
         shared_experts = self._experts(self.shared_experts, in_size, self.expert)
-        return CGC(ExtractionLevel(task_experts, shared_experts, in_size, last=True))
+        level = ExtractionLevel(task_experts, shared_experts, in_size, self._gating, last=True)
+        return CGC(level, self.load_balance)
 
 
 class ExtractionLevel(nn.Module):
@@ -41,41 +43,46 @@ class ExtractionLevel(nn.Module):
     Task k's experts and gate read x_k, the shared ones x_s.
     """
 
-    def __init__(self, task_experts: Sequence[Experts], shared_experts: Experts, in_size: int, last: bool) -> None:
+    def __init__(
+        self, task_experts: Sequence[Experts], shared_experts: Experts, in_size: int, gating: Gating, last: bool
+    ) -> None:
         super().__init__()
         self.task_experts = nn.ModuleList(task_experts)
         self.shared_experts = shared_experts
         shared = shared_experts.num_experts
-        self.task_gates = nn.ModuleList(Gate(experts.num_experts + shared, in_size) for experts in task_experts)
-        every = shared + sum(experts.num_experts for experts in task_experts)
-        self.shared_gate = None if last else Gate(every, in_size)
+        own = [experts.num_experts for experts in task_experts]
+        self.task_gates = nn.ModuleList(Gate(number + shared, in_size, gating) for number in own)
+        self.shared_gate = None if last else Gate(sum(own) + shared, in_size, gating)
         self.out_size = shared_experts.out_size
 
-    def forward(self, x_tasks: Sequence[Tensor], x_shared: Tensor) -> tuple[list[Tensor], Tensor | None]:
-        """`[B, H]` for each task, and the shared one below the last level."""
+    def forward(self, x_tasks: Sequence[Tensor], x_shared: Tensor) -> tuple[list[Mixed], Mixed | None]:
+        """The mixture of each task, of its own experts and the shared ones, and below the last level the shared one, of
+        all tasks' experts in task order and the shared ones."""
         shared_EBH = self.shared_experts(x_shared)
         task_EBH = [experts(x_BD) for experts, x_BD in zip(self.task_experts, x_tasks, strict=True)]
         outputs = [
-            mixed(gate(x_BD), torch.cat([own_EBH, shared_EBH]))
+            gate(x_BD, torch.cat([own_EBH, shared_EBH]))
             for gate, x_BD, own_EBH in zip(self.task_gates, x_tasks, task_EBH, strict=True)
         ]
         if self.shared_gate is None:
             return outputs, None
-        return outputs, mixed(self.shared_gate(x_shared), torch.cat([*task_EBH, shared_EBH]))
+        return outputs, self.shared_gate(x_shared, torch.cat([*task_EBH, shared_EBH]))
 
 
-class CGC(Sharing):
+class CGC(GatedSharing):
     """y_k = t_k(g_k(x)): equation 4, with the tower t_k."""
 
-    def __init__(self, level: ExtractionLevel) -> None:
-        super().__init__()
+    def __init__(self, level: ExtractionLevel, load_balance: float) -> None:
+        super().__init__(load_balance)
         self.level = level
         self.out_sizes = (level.out_size,) * len(level.task_gates)
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
+    def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
+        """A gate a task, over its own experts and the shared ones."""
         (x_BD,) = encoded
         outputs, _ = self.level([x_BD] * len(self.out_sizes), x_BD)
-        return tuple(outputs)
+        gates: dict[GateKey, Tensor] = {(1, task): mixed.gate for task, mixed in enumerate(outputs)}
+        return tuple(mixed.output for mixed in outputs), gates
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The shared experts side by side, `[B, E_s * H]`."""

@@ -114,9 +114,11 @@ class CounterfactualOutputs(EntireSpace):
     ) -> dict[str, AuxiliaryLoss]:
         ancestors = self.graph.ancestors(index)
         columns = list(ancestors)
-        error_B = self.tasks[name].loss(logits[f"{name}/conditional"], batch.labels[:, index])
+        error_B = self.tasks[name].loss(logits[f"{name}/conditional"], batch.labels[:, index], batch.task_inputs)
         in_space_B = batch.observed[:, index] & batch.observed[:, columns].all(dim=1)
-        weight_B = torch.where(in_space_B, row_weight_B, 0.0).to(error_B.dtype)
+        own_B = self.tasks[name].row_weight(batch.task_inputs)
+        weight_B = torch.where(in_space_B, row_weight_B if own_B is None else row_weight_B * own_B, 0.0)
+        weight_B = weight_B.to(error_B.dtype)
         reached_B = (batch.labels[:, columns] > 0.5).all(dim=1).to(error_B.dtype)
         log_propensity_B = torch.stack([log_rates[ancestor] for ancestor in ancestors]).sum(dim=0).squeeze(-1)
         inverse_B = reached_B / log_propensity_B.detach().exp().clamp(min=self._min_propensity)

@@ -70,6 +70,17 @@ def _check_probability(name: str, task: TaskSettings) -> None:
             allowed="binary, for tasks with given and those that they name",
             fix="remove given from the task that is not binary (observed_when says in which rows its label counts)",
         )
+    if not task.probabilities_are_true and (task.calibrate or task.positive_weight == 1.0):
+        smooth = task.label_smoothing > 0.0
+        key = "label_smoothing" if smooth else "loss"
+        raise ConfigError(
+            "The architecture multiplies probabilities, and a task on the way is trained towards others than the true "
+            "ones.",
+            where=f"tasks.{name}.{key}",
+            found=task.label_smoothing if smooth else task.loss.name,
+            allowed="0" if smooth else "bce",
+            fix=f"remove {key}",
+        )
     if not task.calibrate and task.positive_weight != 1.0:
         raise ConfigError(
             "The architecture multiplies probabilities, and a task on the way is not calibrated.",

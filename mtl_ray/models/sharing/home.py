@@ -12,22 +12,24 @@ from torch import Tensor, nn
 
 from mtl_ray.errors import ConfigError, nearest
 from mtl_ray.models.experts import Experts
-from mtl_ray.models.gate import Gate, mixed, side_by_side
+from mtl_ray.models.gate import Gate, Gating, Mixed, mixed, side_by_side
 from mtl_ray.models.mlp import Activation
-from mtl_ray.models.settings import HiddenSizes, ModelSettings
-from mtl_ray.models.sharing.sharing import Encoded, Sharing, parameters_of
+from mtl_ray.models.norm import Norm
+from mtl_ray.models.settings import HiddenSizes
+from mtl_ray.models.sharing.gated import GatedSettings, GatedSharing
+from mtl_ray.models.sharing.sharing import Encoded, GateKey, parameters_of
 from mtl_ray.tasks import TaskSettings
 from mtl_ray.tasks.graph import TaskGraph
 
 
-class HoMEConfig(ModelSettings):
+class HoMEConfig(GatedSettings):
     """`model: {name: home, groups: [[click, long_view], [like, follow, comment]]}`."""
 
     task_graph: ClassVar[Literal["used"]] = "used"
 
     name: Literal["home"] = "home"
     activation: Activation = "silu"
-    layer_norm: bool = True
+    norm: Norm = "batch"
     groups: tuple[tuple[str, ...], ...] = ()
     """Which tasks have group experts in common; each task in one group. Empty: tasks that hang together in the task
     graph are a group."""
@@ -79,7 +81,8 @@ class HoMEConfig(ModelSettings):
 
         first = [meta() for _ in range(len(groups) + 1)]
         second = [upper() for _ in range(len(groups) + 1)]
-        return HoME(groups, first, second, [upper() for _ in graph.names], in_size)
+        tasks = [upper() for _ in graph.names]
+        return HoME(groups, first, second, tasks, in_size, self._gating, self.load_balance)
 
 
 class GatedExperts(nn.Module):
@@ -123,25 +126,27 @@ class SelfGate(nn.Module):
 class Mixture(nn.Module):
     """Gate over all experts that are seen, plus self-gate over one's own."""
 
-    def __init__(self, num_seen: int, num_own: int, in_size: int) -> None:
+    def __init__(self, num_seen: int, num_own: int, in_size: int, gating: Gating) -> None:
         super().__init__()
-        self.gate = Gate(num_seen, in_size)
+        self.gate = Gate(num_seen, in_size, gating)
         self.self_gate = SelfGate(num_own, in_size)
 
-    def forward(self, x_BD: Tensor, seen_EBH: Tensor, own_EBH: Tensor) -> Tensor:
-        return mixed(self.gate(x_BD), seen_EBH) + mixed(self.self_gate(x_BD), own_EBH)
+    def forward(self, x_BD: Tensor, seen_EBH: Tensor, own_EBH: Tensor) -> Mixed:
+        """Both together, and what the gate says."""
+        seen_BH, gate_BE = self.gate(x_BD, seen_EBH)
+        return Mixed(seen_BH + mixed(self.self_gate(x_BD), own_EBH), gate_BE)
 
 
-class HoME(Sharing):
+class HoME(GatedSharing):
     """Two levels under a hierarchy mask.
 
     Meta level, all reading x: z_g mixes the shared and the group's experts, z_s those of all groups and the shared
     ones. Above, the shared experts read z_s, those of group g and of its tasks z_g; task k mixes the shared, its
     group's and its own experts by z_g. Each mixture has a self-gate over the experts of its own.
 
-    Expert normalization and Swish: an expert's layer is linear, normalisation, SiLU. Deviation: layer norm in place of
-    batch norm, whose statistics would differ between one worker and many (`activation` and `layer_norm` are the
-    config's, with these defaults, and hold for the towers too).
+    Expert normalization and Swish: an expert's layer is linear, batch norm, SiLU (`activation` and `norm` are the
+    config's, with these defaults, and hold for the towers too). The config's gate_temperature, expert_dropout and
+    load_balance are those of the gates, not of the self-gates.
     """
 
     def __init__(
@@ -151,9 +156,11 @@ class HoME(Sharing):
         second: Sequence[GatedExperts],
         tasks: Sequence[GatedExperts],
         in_size: int,
+        gating: Gating,
+        load_balance: float,
     ) -> None:
         """`first` and `second`: a group's experts each, the shared ones last."""
-        super().__init__()
+        super().__init__(load_balance)
         self.groups = tuple(tuple(group) for group in groups)
         self._group_of = {task: index for index, group in enumerate(self.groups) for task in group}
         self.meta_experts = nn.ModuleList(first)
@@ -162,27 +169,30 @@ class HoME(Sharing):
         count, size = first[0].num_experts, first[0].out_size
         self.meta_mixtures = nn.ModuleList(
             [
-                *(Mixture(2 * count, count, in_size) for _ in self.groups),
-                Mixture(count * (len(self.groups) + 1), count, in_size),
+                *(Mixture(2 * count, count, in_size, gating) for _ in self.groups),
+                Mixture(count * (len(self.groups) + 1), count, in_size, gating),
             ]
         )
-        self.task_mixtures = nn.ModuleList(Mixture(3 * count, count, size) for _ in tasks)
+        self.task_mixtures = nn.ModuleList(Mixture(3 * count, count, size, gating) for _ in tasks)
         self.out_sizes = (tasks[0].out_size,) * len(tasks)
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        z = self._meta(encoded)
+    def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
+        """Level 1: a gate a group, over its own experts and the shared ones, and the shared gate, over those of all
+        groups and the shared ones. Level 2: a gate a task, over its own, its group's and the shared experts."""
+        z, gates = self._meta(encoded)
         group_EBH = [experts(x_BD) for experts, x_BD in zip(self.upper_experts, z, strict=True)]
         outputs = []
         for task, (experts, mixture) in enumerate(zip(self.task_experts, self.task_mixtures, strict=True)):
             group = self._group_of[task]
             own_EBH = experts(z[group])
             seen_EBH = torch.cat([own_EBH, group_EBH[group], group_EBH[-1]])
-            outputs.append(mixture(z[group], seen_EBH, own_EBH))
-        return tuple(outputs)
+            output_BH, gates[2, task] = mixture(z[group], seen_EBH, own_EBH)
+            outputs.append(output_BH)
+        return tuple(outputs), gates
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The upper shared experts side by side, `[B, E * H]`."""
-        return side_by_side(self.upper_experts[-1](self._meta(encoded)[-1]))
+        return side_by_side(self.upper_experts[-1](self._meta(encoded)[0][-1]))
 
     def task_parameters(self, index: int) -> list[nn.Parameter]:
         own: list[nn.Module] = [self.task_experts[index], self.task_mixtures[index]]
@@ -191,14 +201,15 @@ class HoME(Sharing):
             own += [self.upper_experts[group], self.meta_mixtures[group]]
         return parameters_of(*own)
 
-    def _meta(self, encoded: Encoded) -> list[Tensor]:
-        """z of each group, and z_s."""
+    def _meta(self, encoded: Encoded) -> tuple[list[Tensor], dict[GateKey, Tensor]]:
+        """z of each group, and z_s; and the gates."""
         (x_BD,) = encoded
         meta_EBH = [experts(x_BD) for experts in self.meta_experts]
         *group_mixtures, shared_mixture = self.meta_mixtures
-        z = [
-            mixture(x_BD, torch.cat([own_EBH, meta_EBH[-1]]), own_EBH)
-            for mixture, own_EBH in zip(group_mixtures, meta_EBH, strict=False)
-        ]
-        z.append(shared_mixture(x_BD, torch.cat(meta_EBH), meta_EBH[-1]))
-        return z
+        z = []
+        gates: dict[GateKey, Tensor] = {}
+        for group, (mixture, own_EBH) in enumerate(zip(group_mixtures, meta_EBH, strict=False), start=1):
+            z_BH, gates[1, f"group {group}"] = mixture(x_BD, torch.cat([own_EBH, meta_EBH[-1]]), own_EBH)
+            z.append(z_BH)
+        z_BH, gates[1, "shared gate"] = shared_mixture(x_BD, torch.cat(meta_EBH), meta_EBH[-1])
+        return [*z, z_BH], gates

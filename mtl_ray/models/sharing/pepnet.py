@@ -11,7 +11,8 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mtl_ray.errors import ConfigError
-from mtl_ray.models.encoding import EncodingSet, check_known
+from mtl_ray.models.encoders.names import check_known
+from mtl_ray.models.encoding import EncodingSet
 from mtl_ray.models.mlp import MLP, initialise_linear
 from mtl_ray.models.settings import HiddenSizes, ModelSettings
 from mtl_ray.models.sharing.sharing import Encoded, Sharing, parameters_of
@@ -36,6 +37,7 @@ class PEPNetConfig(ModelSettings):
     """Hidden sizes of each task's gated MLP, below its tower."""
 
     def check_features(self, schema: BatchSchema) -> None:
+        super().check_features(schema)
         for key, features in (("domain", self.domain), ("prior", self.prior)):
             check_known(features or (), schema, f"model.{key}")
             if not (schema.categorical if features is None else features):

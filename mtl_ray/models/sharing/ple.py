@@ -10,13 +10,14 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from mtl_ray.models.gate import side_by_side
-from mtl_ray.models.settings import Levels, ModelSettings
+from mtl_ray.models.settings import Levels
 from mtl_ray.models.sharing.cgc import ExtractionLevel
-from mtl_ray.models.sharing.sharing import Encoded, Sharing, parameters_of
+from mtl_ray.models.sharing.gated import GatedSettings, GatedSharing
+from mtl_ray.models.sharing.sharing import Encoded, GateKey, parameters_of
 from mtl_ray.tasks.graph import TaskGraph
 
 
-class PLEConfig(ModelSettings):
+class PLEConfig(GatedSettings):
     """`model: {name: ple, levels: [[256], [128]]}`."""
 
     name: Literal["ple"] = "ple"
@@ -32,28 +33,32 @@ class PLEConfig(ModelSettings):
         for depth, hidden in enumerate(self.levels, start=1):
             task_experts = [self._experts(self.task_experts, size, hidden) for _ in graph.names]
             shared_experts = self._experts(self.shared_experts, size, hidden)
-            levels.append(ExtractionLevel(task_experts, shared_experts, size, last=depth == len(self.levels)))
+            last = depth == len(self.levels)
+            levels.append(ExtractionLevel(task_experts, shared_experts, size, self._gating, last))
             size = hidden[-1]
-        return PLE(levels)
+        return PLE(levels, self.load_balance)
 
 
-class PLE(Sharing):
+class PLE(GatedSharing):
     """Equations 5 and 6 of the paper: level j of task k reads g_(k, j-1), the shared part the output of the shared gate
     below, g_(s, j-1); all of them begin with x. One level is CGC."""
 
-    def __init__(self, levels: Sequence[ExtractionLevel]) -> None:
-        super().__init__()
+    def __init__(self, levels: Sequence[ExtractionLevel], load_balance: float) -> None:
+        super().__init__(load_balance)
         self.levels = nn.ModuleList(levels)
         self.out_sizes = (levels[-1].out_size,) * len(levels[-1].task_gates)
 
-    def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        x_tasks, x_shared = self._below_last(encoded)
+    def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
+        """At each level a gate a task, over its own experts and the shared ones; below the last one the shared gate,
+        over the experts of all tasks in task order and the shared ones."""
+        x_tasks, x_shared, gates = self._below_last(encoded)
         outputs, _ = self._level(-1)(x_tasks, x_shared)
-        return tuple(outputs)
+        gates |= {(len(self.levels), task): mixed.gate for task, mixed in enumerate(outputs)}
+        return tuple(mixed.output for mixed in outputs), gates
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The last level's shared experts side by side, `[B, E_s * H]`."""
-        _, x_shared = self._below_last(encoded)
+        _, x_shared, _ = self._below_last(encoded)
         return side_by_side(self._level(-1).shared_experts(x_shared))
 
     def task_parameters(self, index: int) -> list[nn.Parameter]:
@@ -64,12 +69,16 @@ class PLE(Sharing):
             own.append(self._level(-2).task_gates[index])
         return parameters_of(*own)
 
-    def _below_last(self, encoded: Encoded) -> tuple[list[Tensor], Tensor]:
+    def _below_last(self, encoded: Encoded) -> tuple[list[Tensor], Tensor, dict[GateKey, Tensor]]:
         (x_shared,) = encoded
         x_tasks = [x_shared] * len(self.out_sizes)
-        for level in self.levels[:-1]:
-            x_tasks, x_shared = level(x_tasks, x_shared)
-        return x_tasks, x_shared
+        gates: dict[GateKey, Tensor] = {}
+        for depth, level in enumerate(self.levels[:-1], start=1):
+            outputs, shared = level(x_tasks, x_shared)
+            gates |= {(depth, task): mixed.gate for task, mixed in enumerate(outputs)}
+            gates[depth, "shared gate"] = shared.gate
+            x_tasks, x_shared = [mixed.output for mixed in outputs], shared.output
+        return x_tasks, x_shared, gates
 
     def _level(self, index: int) -> ExtractionLevel:
         level = self.levels[index]

@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from torch import Tensor, nn
 
+from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss
 
 Encoded = tuple[Tensor, ...]
 """Encoded rows `[B, D_i]`, one tensor for each of the architecture's `encoding_sets`; most have one."""
+
+
+GateKey = tuple[int, int | str]
+"""Level of a gate, 1 next to the encoder, and what reads its mixture: the position of a task, or else "shared gate" or
+"group N"."""
 
 
 class Sharing(nn.Module, ABC):
@@ -33,8 +39,19 @@ class Sharing(nn.Module, ABC):
     def task_parameters(self, index: int) -> list[nn.Parameter]:
         """Parameters that the loss of the task in position `index` alone reaches."""
 
-    def auxiliary_losses(self) -> dict[str, AuxiliaryLoss]:
-        """Losses on the parameters."""
+    def inputs(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[str, Tensor]]:
+        """`forward`, and while training what `auxiliary_losses` needs of it, under names with a slash."""
+        return self(encoded), {}
+
+    def gates(self, encoded: Encoded) -> dict[GateKey, Tensor]:  # noqa: ARG002
+        """Softmax gates over experts, `[B, E]` each, in the order of the levels; empty where the architecture has none.
+
+        A structure's `mix` says which experts the columns are.
+        """
+        return {}
+
+    def auxiliary_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> dict[str, AuxiliaryLoss]:  # noqa: ARG002
+        """This rank's part of each auxiliary loss: of the parameters, and of what `inputs` gave for `batch`."""
         return {}
 
 

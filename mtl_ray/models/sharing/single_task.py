@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 from torch import Tensor, nn
@@ -12,6 +12,7 @@ from mtl_ray.models.mlp import MLP
 from mtl_ray.models.settings import HiddenSizes, ModelSettings
 from mtl_ray.models.sharing.sharing import Encoded, Sharing, nothing_shared, parameters_of
 from mtl_ray.schema import BatchSchema
+from mtl_ray.tasks import TaskSettings
 from mtl_ray.tasks.graph import TaskGraph
 
 
@@ -21,6 +22,11 @@ class SingleTaskConfig(ModelSettings):
     name: Literal["single_task"] = "single_task"
     bottom: HiddenSizes = (256, 128)
     """Hidden sizes of each task's MLP, below its tower."""
+
+    def check_tasks(self, tasks: Mapping[str, TaskSettings]) -> None:
+        # None at all is a model of next_item tasks alone.
+        if tasks:
+            super().check_tasks(tasks)
 
     def encoding_sets(self, schema: BatchSchema) -> tuple[EncodingSet, ...]:
         return tuple(EncodingSet(task=task) for task in range(len(schema.tasks)))

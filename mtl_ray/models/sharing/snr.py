@@ -5,13 +5,14 @@ Regularization, ICLR 2018."""
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss, penalty
 from mtl_ray.models.experts import Experts
 from mtl_ray.models.gate import side_by_side
@@ -113,7 +114,7 @@ class SNR(Sharing):
     def task_parameters(self, index: int) -> list[nn.Parameter]:
         return parameters_of(self.task_connections[index])
 
-    def auxiliary_losses(self) -> dict[str, AuxiliaryLoss]:
+    def auxiliary_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> dict[str, AuxiliaryLoss]:  # noqa: ARG002
         open_gates = [module.expected_open() for module in self.modules() if isinstance(module, Connection)]
         return {"open_gates": penalty(self._l0_weight * torch.stack(open_gates).sum())}
 

@@ -4,13 +4,14 @@ the squared L2 distance)."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Literal
 
 import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss, penalty
 from mtl_ray.models.mlp import MLP
 from mtl_ray.models.settings import HiddenSizes, ModelSettings
@@ -58,7 +59,7 @@ class SoftSharing(Sharing):
     def task_parameters(self, index: int) -> list[nn.Parameter]:
         return parameters_of(self.bottoms[index])
 
-    def auxiliary_losses(self) -> dict[str, AuxiliaryLoss]:
+    def auxiliary_losses(self, batch: Batch, outputs: Mapping[str, Tensor]) -> dict[str, AuxiliaryLoss]:  # noqa: ARG002
         total = torch.zeros((), dtype=next(self.parameters()).dtype, device=next(self.parameters()).device)
         for alike in zip(*(bottom.parameters() for bottom in self.bottoms), strict=True):
             stacked = torch.stack(alike)

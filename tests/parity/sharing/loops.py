@@ -11,6 +11,7 @@ from torch import Tensor, nn
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.experts import Experts
 from mtl_ray.models.mlp import MLP
+from mtl_ray.models.norm import BatchNorm, LayerNorm
 from mtl_ray.models.settings import ModelSettings
 from tests.unit.models.task_sets import TaskSet
 
@@ -25,6 +26,10 @@ def randomised(config: ModelSettings, tasks: TaskSet, seed: int = 3) -> MultiTas
     with torch.no_grad():
         for parameter in model.parameters():
             parameter.copy_(torch.randn(parameter.shape, generator=random, dtype=torch.float64) / 3)
+        for module in model.modules():
+            if isinstance(module, BatchNorm):
+                module.running_mean.normal_(generator=random)
+                module.running_var.uniform_(0.5, 2.0, generator=random)
     return model
 
 
@@ -87,6 +92,15 @@ def normalised(h: Tensor, scale: Tensor, shift: Tensor) -> Tensor:
     return (h - h.mean()) / torch.sqrt(h.var(correction=0) + 1e-5) * scale + shift
 
 
+def normed(norm: nn.Module, h: Tensor, flat: slice) -> Tensor:
+    """Layer norm, or batch norm by its running statistics, of one expert's units `flat`."""
+    assert isinstance(norm, LayerNorm | BatchNorm)
+    if isinstance(norm, LayerNorm):
+        return normalised(h, norm.weight[flat], norm.bias[flat])
+    normal = (h - norm.running_mean[flat]) / torch.sqrt(norm.running_var[flat] + 1e-5)
+    return normal * norm.weight[flat] + norm.bias[flat]
+
+
 def linear(x: Tensor, weight_OI: Tensor, bias_O: Tensor | None = None) -> Tensor:
     units = []
     for unit, row in enumerate(weight_OI):
@@ -101,9 +115,7 @@ def mlp(module: nn.Module, x: Tensor, activation: str = "relu") -> Tensor:
         assert isinstance(weights, nn.Linear)
         x = linear(x, weights.weight, weights.bias)
         if module.norms is not None:
-            norm = module.norms[layer]
-            assert isinstance(norm, nn.LayerNorm)
-            x = normalised(x, norm.weight, norm.bias)
+            x = normed(module.norms[layer], x, slice(None))
         x = activated(x, activation)
     return x
 
@@ -128,9 +140,9 @@ def expert(experts: nn.Module, index: int, x: Tensor, activation: str = "relu") 
 def expert_layer(experts: Experts, index: int, layer: int, x: Tensor, activation: str = "relu") -> Tensor:
     weight = experts.weights[layer][index]
     flat = slice(index * weight.shape[1], (index + 1) * weight.shape[1])
-    x = linear(x, weight.T, experts.biases[layer][flat])
-    if len(experts.norm_scales):
-        x = normalised(x, experts.norm_scales[layer][flat], experts.norm_shifts[layer][flat])
+    x = linear(x, weight.T, experts.biases[layer][flat] if len(experts.biases) else None)
+    if len(experts.norms):
+        x = normed(experts.norms[layer], x, flat)
     return activated(x, activation)
 
 
@@ -147,9 +159,9 @@ def softmax(scores: Sequence[Tensor]) -> list[Tensor]:
     return [value / total for value in exponentials]
 
 
-def gated(weight_ED: Tensor, x: Tensor, outputs: Sequence[Tensor]) -> Tensor:
-    """Sum of the outputs weighed by softmax(W x)."""
-    weights = softmax(list(linear(x, weight_ED)))
+def gated(weight_ED: Tensor, x: Tensor, outputs: Sequence[Tensor], temperature: float = 1.0) -> Tensor:
+    """Sum of the outputs weighed by softmax(W x / temperature)."""
+    weights = softmax([score / temperature for score in linear(x, weight_ED)])
     return weighted(weights, outputs)
 
 

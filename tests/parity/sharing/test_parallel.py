@@ -213,7 +213,7 @@ def test_stem() -> None:
         inputs = []
         for task in range(T):
             seen = [h if other == task else h.detach() for other, experts in enumerate(own) for h in experts]
-            inputs.append(gated(model.sharing.gates[task].weight, x[task + 1] + x[0], seen + shared))
+            inputs.append(gated(model.sharing.task_gates[task].weight, x[task + 1] + x[0], seen + shared))
         return inputs
 
     config = STEMConfig(task_experts=2, shared_experts=1, expert=(6, 5), tower=(4,))

@@ -221,7 +221,7 @@ def test_the_calibrator_of_aitm() -> None:
 
 
 def test_the_distance_of_soft_sharing() -> None:
-    model, _, found = auxiliary(SoftSharingConfig(bottom=(6, 5), layer_norm=True, distance_weight=0.1), SERIAL)
+    model, _, found = auxiliary(SoftSharingConfig(bottom=(6, 5), norm="layer", distance_weight=0.1), SERIAL)
     pairs = [(first, second) for second in range(5) for first in range(second)]
     total = 0.0
     for first, second in pairs:

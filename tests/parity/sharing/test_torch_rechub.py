@@ -141,7 +141,7 @@ def test_mmoe() -> None:
     peer_of(peer, model)
     fill_experts(list(peer.experts), model.sharing.experts)
     for index, mine in enumerate(model.towers.values()):
-        fill(peer.gates[index], [model.sharing.gates[index]])
+        fill(peer.gates[index], [model.sharing.gate_weights[index]])
         fill_tower(peer.towers[index], mine)
     assert_same(model, peer)
 

@@ -1,4 +1,4 @@
-"""The tags `min`, `max` and `required` of a Feast field become rules, or are refused."""
+"""The tags `min`, `max`, `required` and `sequence` of a Feast field become rules, or are refused."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from mtl_ray.data.feature_store import FeatureRepo, FeaturesConfig
-from mtl_ray.data.field_tags import FieldRules, field_rules
+from mtl_ray.data.field_tags import FieldRules, field_rules, sequence_name
 from mtl_ray.errors import FeatureStoreError
 from tests.tiny_shop import apply_repo, write_sources
 
@@ -43,6 +43,20 @@ def test_tags_that_make_no_sense(tags: dict[str, str], dtype: str, message: str)
     with pytest.raises(FeatureStoreError, match=message) as caught:
         field_rules(tags, dtype, "feature view users, field age")
     assert caught.value.where == "feature view users, field age"
+
+
+@pytest.mark.parametrize("encoding", ["list", "times"])
+def test_a_sequence_is_named_by_lists_and_times(encoding: str) -> None:
+    assert sequence_name({"sequence": " recent "}, encoding, "here") == "recent"
+    assert sequence_name({"vocabulary": "item_id"}, encoding, "here") is None
+    with pytest.raises(FeatureStoreError, match="names nothing"):
+        sequence_name({"sequence": " "}, encoding, "here")
+
+
+@pytest.mark.parametrize("encoding", ["categorical", "numeric", "vector"])
+def test_a_sequence_of_no_list_is_refused(encoding: str) -> None:
+    with pytest.raises(FeatureStoreError, match=r"holds no history[\s\S]*recent[\s\S]*lists of ids, and times"):
+        sequence_name({"sequence": "recent"}, encoding, "here")
 
 
 def test_tags_reach_the_spec_through_the_registry(tmp_path: Path) -> None:

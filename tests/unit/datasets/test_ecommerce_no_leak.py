@@ -99,6 +99,8 @@ def test_user_aggregates_come_from_strictly_earlier_events(ecommerce: Path, even
         clicks = [event for event in past if event.kind == "click"]
         with_clicks += len(clicks) > 20
         assert list(row["user_recent_clicks"]) == [event.item_id for event in clicks[-20:]]  # type: ignore[call-overload]
+        times = [pd.Timestamp(time).value // 1000 for time in row["user_recent_click_times"]]  # type: ignore[attr-defined]
+        assert times == [event.time for event in clicks[-20:]]
         names = [event.category for event in clicks]
         favourite = max(CATEGORIES, key=names.count) if names else None
         assert row["user_favourite_category"] == favourite

@@ -83,6 +83,7 @@ def outcomes(log: pd.DataFrame, sequences: pd.DataFrame) -> list[dict[str, Any]]
                     "long_view": int(item in sequence.long_watch_seq),
                     "like": int(item in sequence.like_seq),
                     "logged": False,
+                    "time_ms": sequence.last_time_ms,
                 }
             )
     for row in log.sort_values(["time_ms", "video_id", "tab", "play_time_ms"]).itertuples():
@@ -99,6 +100,7 @@ def outcomes(log: pd.DataFrame, sequences: pd.DataFrame) -> list[dict[str, Any]]
                 "seconds": row.play_time_ms / 1000,
                 "ratio": min(row.play_time_ms / row.duration_ms, 5) if row.duration_ms else None,
                 "logged": True,
+                "time_ms": row.time_ms,
             }
         )
     for row in rows:
@@ -214,6 +216,21 @@ def test_tab_aggregates_count_the_days_before_and_no_other(prepared: Path, outco
                 assert getattr(row, f"user_tab{tab}_{feature}") == pytest.approx(expected, rel=1e-5)
 
 
+def listed(values: Any) -> list[Any]:
+    return [] if values is None else list(values)
+
+
+def check_history(row: Any, items: str, others: str, events: list[dict[str, Any]]) -> None:
+    """Item, author, main tag and time of the last fifty `events`, entry by entry."""
+    events = events[-50:]
+    tags = [TAG[event["item"]] for event in events]
+    assert listed(getattr(row, items)) == [event["item"] for event in events]
+    assert listed(getattr(row, f"{others}_authors")) == [AUTHOR[event["item"]] for event in events]
+    assert listed(getattr(row, f"{others}_tags")) == [int(tag.split(",")[0]) if tag else -1 for tag in tags]
+    found = [pd.Timestamp(moment).tz_localize(None) for moment in listed(getattr(row, f"{others}_times"))]
+    assert found == [pd.Timestamp(event["time_ms"], unit="ms") for event in events]
+
+
 def test_recent_items_are_the_last_fifty_before_the_day(
     prepared: Path, outcomes: list[dict[str, Any]], sequences: pd.DataFrame
 ) -> None:
@@ -224,13 +241,18 @@ def test_recent_items_are_the_last_fifty_before_the_day(
         days = {FIRST_DAY + timedelta(days=1)} if any(r["user"] == user for r in outcomes) else set()
         days |= {r["day"] + timedelta(days=1) for r in outcomes if r["user"] == user and r["logged"]}
         assert {stamped_day(row) for row in mine.itertuples()} == days
-        long_before = next((s.long_watch_seq for s in sequences.itertuples() if s.user_id == user), [])
+        own = next((s for s in sequences.itertuples() if s.user_id == user), None)
+        long_before = (
+            [] if own is None else [{"item": item, "time_ms": own.last_time_ms} for item in own.long_watch_seq]
+        )
         for row in mine.itertuples():
             day = stamped_day(row)
+            naive_midnight = pd.Timestamp(midnight(day)).tz_localize(None)
             before = [r for r in outcomes if r["user"] == user and r["day"] < day]
-            assert list(row.recent_items) == [r["item"] for r in before][-50:]
-            viewed = [*long_before, *(r["item"] for r in before if r["logged"] and r["long_view"])]
-            assert ([] if row.recent_long_views is None else list(row.recent_long_views)) == viewed[-50:]
+            check_history(row, "recent_items", "recent", before)
+            viewed = [*long_before, *(r for r in before if r["logged"] and r["long_view"])]
+            check_history(row, "recent_long_views", "recent_long_view", viewed)
+            assert all(pd.Timestamp(moment) < naive_midnight for moment in listed(row.recent_times))
             longest = max(longest, len(row.recent_items))
     assert longest == 50
 

@@ -15,6 +15,7 @@ import pytest
 import yaml
 
 from mtl_ray.data.feature_store import FeatureRepo, FeaturesConfig
+from mtl_ray.data.sequences import sequence_members
 from mtl_ray.datasets.kuairand import prepare_kuairand
 from tests.kuairand_raw import make_log, make_sequences, write_excerpt
 
@@ -68,7 +69,28 @@ def test_every_column_is_a_feature_and_every_feature_has_a_column(repo: FeatureR
     served = {feature.name for feature in repo.spec.features if feature.source not in ("key", "context")}
     assert served == stored | {"duration_over_watch_seconds"}
     shared = {feature.name: feature.vocabulary for feature in repo.spec.features if feature.encoding == "list"}
-    assert shared == {"recent_items": "item_id", "recent_long_views": "item_id", "item_tags": "tag"}
+    histories = {
+        "recent": {
+            "recent_items": "item_id",
+            "recent_authors": "author_id",
+            "recent_tags": "tag",
+            "recent_times": None,
+        },
+        "long_views": {
+            "recent_long_views": "item_id",
+            "recent_long_view_authors": "author_id",
+            "recent_long_view_tags": "tag",
+            "recent_long_view_times": None,
+        },
+    }
+    lists = {
+        name: shared_with for columns in histories.values() for name, shared_with in columns.items() if shared_with
+    }
+    assert shared == {**lists, "item_tags": "tag"}
+    members = sequence_members(repo.spec.features)
+    assert {name: {f.name: f.vocabulary for f in features} for name, features in members.items()} == histories
+    candidate = {feature.vocabulary for feature in repo.spec.features if feature.encoding == "categorical"}
+    assert {"item_id", "author_id", "tag"} <= candidate
 
 
 def test_join_gives_each_impression_the_latest_row_before_it(repo: FeatureRepo, data: Path) -> None:

@@ -15,6 +15,8 @@ from mtl_ray.metrics import (
     RegressionMetrics,
     ThresholdMetrics,
     binary_metrics,
+    ordinal_metrics,
+    value_metrics,
 )
 from mtl_ray.metrics.metric import Rows, Units
 
@@ -32,14 +34,20 @@ def example(kind: str, dtype: type = np.float64) -> tuple[Metric, Rows]:
     if kind == "regression":
         label = rng.lognormal(size=ROWS)
         return RegressionMetrics(log1p=True), Rows.checked(label * rng.lognormal(size=ROWS), label, weight, group)
+    if kind == "value":
+        label = np.where(rng.random(ROWS) < 0.5, 0.0, rng.lognormal(size=ROWS))
+        prediction = (label + rng.lognormal(size=ROWS)).round(1)
+        return MetricSet(value_metrics()), Rows.checked(prediction, label, weight, group)
     prediction = rng.dirichlet(np.ones(CLASSES), size=ROWS)
     label = rng.integers(CLASSES, size=ROWS).astype(float)
+    if kind == "ordinal":
+        return MetricSet(ordinal_metrics(CLASSES)), Rows.checked(prediction.astype(dtype), label, weight, group)
     return MulticlassMetrics(CLASSES), Rows.checked(prediction.astype(dtype), label, weight, group)
 
 
 @pytest.mark.parametrize("unit", ["group", "row"])
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
-@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass"])
+@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass", "ordinal", "value"])
 def test_fast_path_equals_the_metric_on_resampled_weights(kind: str, unit: str, dtype: type) -> None:
     metric, rows = example(kind, dtype)
     assert rows.group is not None
@@ -118,7 +126,7 @@ def test_whole_groups_are_drawn() -> None:
     assert (by_group.high - by_group.low) == pytest.approx(once.high - once.low, rel=0.05)
 
 
-@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass"])
+@pytest.mark.parametrize("kind", ["binary", "regression", "multiclass", "ordinal", "value"])
 @pytest.mark.parametrize("grouped", [True, False])
 def test_intervals_contain_the_value_and_repeat_with_the_seed(kind: str, grouped: bool) -> None:
     metric, rows = example(kind)

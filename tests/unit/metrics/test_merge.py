@@ -25,15 +25,19 @@ from mtl_ray.metrics import (
     ThresholdMetrics,
     binary_metrics,
     multiclass_metrics,
+    ordinal_metrics,
     regression_metrics,
+    value_metrics,
 )
 
 ROWS = 240
 CLASSES = 5
 SETS = {
     "binary": MetricSet(binary_metrics(threshold=0.4, grouped=True)),
-    "regression": MetricSet(regression_metrics(log1p=True)),
+    "regression": MetricSet(regression_metrics(log1p=True, level=0.9)),
     "multiclass": MetricSet(multiclass_metrics(CLASSES)),
+    "ordinal": MetricSet(ordinal_metrics(CLASSES)),
+    "value": MetricSet(value_metrics()),
 }
 EXACT = {"rel": 1e-12, "abs": 1e-12, "nan_ok": True}
 
@@ -47,6 +51,9 @@ def example(kind: str, seed: int = 0) -> dict[str, np.ndarray]:
     if kind == "regression":
         label = rng.lognormal(size=ROWS)
         return rows | {"prediction": label * rng.lognormal(size=ROWS), "label": label}
+    if kind == "value":
+        label = np.where(rng.random(ROWS) < 0.5, 0.0, rng.lognormal(size=ROWS))
+        return rows | {"prediction": (label + rng.lognormal(size=ROWS)).round(1), "label": label}
     return rows | {"prediction": rng.dirichlet(np.ones(CLASSES), size=ROWS), "label": rng.integers(CLASSES, size=ROWS)}
 
 
@@ -139,7 +146,7 @@ def test_a_weight_is_a_multiplicity(kind: str) -> None:
 
 def test_names_of_all_values_are_known_to_early_stopping() -> None:
     names = {name for metric in SETS.values() for name in metric.compute()}
-    assert names - set(GREATER_IS_BETTER) == {"predicted_over_observed"}
+    assert names - set(GREATER_IS_BETTER) == {"predicted_over_observed", "coverage"}
 
 
 @pytest.mark.parametrize(

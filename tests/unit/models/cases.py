@@ -13,7 +13,9 @@ from torch import Tensor
 from mtl_ray.batch import Batch
 from mtl_ray.models import ModelConfig, MultiTaskModel
 from mtl_ray.models.settings import ModelSettings
-from mtl_ray.training.loss import normalise, task_losses
+from mtl_ray.models.sharing.gated import GatedSettings
+from mtl_ray.tasks.losses import task_losses
+from mtl_ray.training.objective import combined, packed
 from tests.unit.models.task_sets import TaskSet, task_sets_of
 
 MEMBERS: tuple[type[ModelSettings], ...] = get_args(get_args(ModelConfig)[0])
@@ -26,7 +28,8 @@ EXTRA = {
     "pepnet": [{"domain": ["tab"], "prior": ["user_id", "tabs", "age"]}],
     "esmm": [{"bottom": [8]}],
 }
-"""Variants beside the defaults and those with layer norm, of members that have ways of their own."""
+"""Variants beside those of `kinds_of`, of members that have ways of their own."""
+GATED = {"gate_temperature": 0.7, "load_balance": 0.5}
 
 
 @dataclass(frozen=True)
@@ -45,25 +48,26 @@ class Case:
         ranks = []
         for batch in batches:
             logits = model(batch)
-            sums, weights = task_losses(logits, batch, self.set.tasks())
-            if auxiliary:
-                for added in model.auxiliary_losses(batch, logits).values():
-                    sums = torch.cat([sums, added.sum.view(1)])
-                    weights = torch.cat([weights, added.weight.view(1)])
-            ranks.append((sums, weights))
-        whole = torch.stack([weights for _, weights in ranks]).sum(dim=0)
-        return [normalise(sums, whole, world_size=len(batches)) for sums, _ in ranks]
+            added = tuple(model.auxiliary_losses(batch, logits).values()) if auxiliary else ()
+            ranks.append((task_losses(logits, batch, self.set.tasks()), added))
+        total = torch.stack([packed(*rank) for rank in ranks]).sum(dim=0)
+        losses = [combined(*rank, total, world_size=len(batches)) for rank in ranks]
+        return [torch.cat([rank.local, rank.auxiliary]) for rank in losses]
 
 
 def name_of(config: ModelSettings) -> str:
     return str(type(config).model_fields["name"].default)
 
 
-CONFIGS = [
-    member.model_validate(kind)
-    for member in MEMBERS
-    for kind in ({}, {"layer_norm": True, "tower": ()}, *EXTRA.get(name_of(member.model_construct()), ()))
-]
+def kinds_of(member: type[ModelSettings]) -> list[dict[str, object]]:
+    """The defaults, layer norm, and batch norm with all regularisers that the member has."""
+    regularised = {"norm": "batch", "encoder": {"embedding_l2": 0.1}}
+    if issubclass(member, GatedSettings):
+        regularised |= GATED
+    return [{}, {"norm": "layer", "tower": ()}, regularised, *EXTRA.get(name_of(member.model_construct()), ())]
+
+
+CONFIGS = [member.model_validate(kind) for member in MEMBERS for kind in kinds_of(member)]
 CASES = {
     f"{index}-{name_of(config)}-{tasks.name}": Case(config, tasks)
     for index, config in enumerate(CONFIGS)

@@ -93,6 +93,18 @@ def test_a_product_is_of_calibrated_rates(config: ModelSettings, task: str) -> N
     config.check_tasks({**FUNNEL, task: FUNNEL[task].model_copy(update={"calibrate": False})})
 
 
+@every_product
+@pytest.mark.parametrize(
+    ("key", "value", "found"), [("loss", {"name": "focal"}, "focal"), ("label_smoothing", 0.1, "0.1")]
+)
+def test_a_product_is_of_what_is_trained_towards_the_truth(
+    config: ModelSettings, key: str, value: object, found: str
+) -> None:
+    changed = BinaryTaskConfig.model_validate({**FUNNEL["purchase"].model_dump(), key: value})
+    error = refused(config, {**FUNNEL, "purchase": changed})
+    assert (error.where, str(error.found), error.fix) == (f"tasks.purchase.{key}", found, f"remove {key}")
+
+
 def test_exits_of_unknown_tasks() -> None:
     error = refused(HierarchicalConfig(exits={"click": 1, "purchas": 2}), FLAT)
     assert (error.where, error.fix) == ("model.exits.purchas", "write purchase")

@@ -10,7 +10,7 @@ import torch
 from mtl_ray.batch import Batch
 from mtl_ray.models.settings import ModelSettings
 from mtl_ray.optim import OptimizerConfig, build_optimizer
-from mtl_ray.training.loss import normalise, task_losses
+from mtl_ray.tasks.losses import normalise, task_losses
 from tests.random_batch import SCHEMA, make_tasks, part_of, random_batch
 from tests.unit.models.cases import MEMBERS, Case, each_once, every_model, gradients, name_of
 
@@ -108,10 +108,11 @@ def test_a_batch_of_one_class_has_finite_losses_and_gradients(case: Case, label:
 
 @every_model
 def test_two_ranks_are_one(case: Case) -> None:
-    # In evaluation mode the random gates of SNR are the same on all ranks; what training adds is then added by hand.
+    # In evaluation mode the random gates of SNR are the same on all ranks, and batch norms need no collective; what
+    # training adds is then added by hand.
     model = case.build().double()
     for module in model.modules():
-        module.training = module is model.outputs
+        module.training = module is model.outputs or module is model.sharing
     batch = case.set.batch(40, dtype=torch.float64)
     parts = [part_of(batch, slice(0, 7)), part_of(batch, slice(7, 40))]
     # Padding and rows without a label belong to no loss.

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 import torch
 
 from mtl_ray.errors import ConfigError
 from mtl_ray.models.encoders import FeatureEncoder, FeatureEncoderConfig
+from mtl_ray.models.encoders.numeric.bucketised import Bucketised
+from mtl_ray.models.encoders.numeric.quantiles import inner_edges
+from mtl_ray.models.encoders.sequences.din import DIN
 from mtl_ray.models.encoding import EncodingSet, NarrowEncoder, build_encoder
 from mtl_ray.models.sharing import PEPNetConfig, STEMConfig
-from tests.random_batch import SCHEMA, make_tasks, random_batch
+from tests.random_batch import RICH_SCHEMA, SCHEMA, make_tasks, random_batch, rich_batch
 
 CONFIG = FeatureEncoderConfig(embedding_dim=4)
 
@@ -63,3 +68,54 @@ def test_no_prior_feature_is_refused() -> None:
         PEPNetConfig(prior=()).check_features(SCHEMA)
     with pytest.raises(ConfigError, match="no categorical feature"):
         PEPNetConfig().check_features(SCHEMA.model_copy(update={"categorical": ()}))
+
+
+def rich(**config: object) -> FeatureEncoderConfig:
+    return FeatureEncoderConfig.model_validate({"embedding_dim": 4, **config})
+
+
+def test_a_narrow_encoder_has_numbers_vectors_and_lists_as_the_config_says() -> None:
+    config = rich(numeric="bucketised", features={"tabs": "attention", "age": "plr"}, interaction="fm")
+    encoder = build_encoder(config, RICH_SCHEMA, EncodingSet(features=("tabs", "age", "price", "text"))).double()
+    assert encoder.inner.layout.names == ("tabs", "price", "age", "text")
+    assert encoder(rich_batch(9, dtype=torch.float64)).shape == (9, 16)
+    quantiles = RICH_SCHEMA.numeric_quantiles[0]
+    whole = Bucketised([inner_edges(quantiles, 16)], 4, 0.01)
+    assert torch.equal(encoder.inner.numbers.groups[0].inner.edges, whole.edges.double())
+
+
+@pytest.mark.parametrize(
+    ("features", "kept"),
+    [
+        (("watched", "actions", "item_id"), ["watched", "actions"]),
+        (("watched", "actions"), None),
+        (("watched", "item_id"), None),
+    ],
+)
+def test_a_narrow_encoder_keeps_a_sequence_with_all_its_lists_and_targets(
+    features: tuple[str, ...], kept: list[str] | None
+) -> None:
+    # last_item is no part of the set, so that the target could be found alone: it must not be asked for again.
+    config = rich(sequences={"history": {"name": "din", "target": {"watched": "item_id"}}})
+    encoder = build_encoder(config, RICH_SCHEMA, EncodingSet(features=features))
+    encoder(rich_batch(9)).sum().backward()
+    found = [history for history in encoder.inner.histories if isinstance(history.encoder, DIN)]
+    assert [list(history._lists) for history in found] == ([kept] if kept else [])
+
+
+def test_the_target_of_a_narrow_encoder_is_that_of_the_whole() -> None:
+    config = rich(sequences={"watched": {"name": "din", "target": {"watched": "last_item"}}})
+    encoder = build_encoder(config, RICH_SCHEMA, EncodingSet(features=("item_id", "last_item", "watched"))).double()
+    batch = rich_batch(9, dtype=torch.float64)
+    other = replace(batch, categorical=batch.categorical.clone())
+    other.categorical[:, 1] = 3
+    assert torch.equal(encoder(batch)[:, 8:], encoder(other)[:, 8:])
+    other.categorical[:, 2] = 3
+    assert not torch.equal(encoder(batch)[:, 8:], encoder(other)[:, 8:])
+
+
+def test_squared_norms_of_a_narrow_encoder() -> None:
+    encoder = build_encoder(rich(), RICH_SCHEMA, EncodingSet(features=("user_id", "price"))).double()
+    batch = rich_batch(9, dtype=torch.float64)
+    expected = encoder(batch)[:, :4].square().sum(dim=1)
+    torch.testing.assert_close(encoder.squared_norms(batch), expected)

@@ -10,7 +10,7 @@ import torch
 from mtl_ray.errors import MtlRayError
 from mtl_ray.models.encoders import FeatureEncoder, FeatureEncoderConfig
 from mtl_ray.schema import BatchSchema, CategoricalFeature
-from tests.random_batch import SCHEMA, random_batch
+from tests.random_batch import RICH_SCHEMA, SCHEMA, random_batch, rich_batch
 
 D = 4
 START = {"user_id": 0, "item_id": 11, "tab": 18}
@@ -77,3 +77,48 @@ def test_an_unknown_vocabulary_is_refused() -> None:
     feature = CategoricalFeature(name="tab", vocabulary="tabs")
     with pytest.raises(MtlRayError, match="'tab' uses the vocabulary 'tabs', which the schema lacks"):
         build(BatchSchema(vocabularies={"tab": 3}, categorical=(feature,), tasks=("click",)))
+
+
+def test_squared_norms_are_those_of_the_embeddings_that_a_row_shows() -> None:
+    encoder = build()
+    batch = random_batch(40, dtype=torch.float64)
+    assert encoder.embedding is not None
+    table = encoder.embedding.weight
+    found = encoder.squared_norms(batch)
+    for row in range(40):
+        rows = [START[f.vocabulary] + int(batch.categorical[row, c]) for c, f in enumerate(SCHEMA.categorical)]
+        for feature in SCHEMA.lists:
+            rows += [START[feature.vocabulary] + int(i) for i in batch.lists[feature.name][row] if i != 0]
+        torch.testing.assert_close(found[row], sum(table[i].square().sum() for i in rows), rtol=0, atol=1e-14)
+    numbers = build(BatchSchema(vocabularies={}, numeric=("a", "b", "c"), tasks=("click",)))
+    assert torch.equal(numbers.squared_norms(batch), torch.zeros(40, dtype=torch.float64))
+
+
+def test_fields_stand_in_the_order_of_the_layout() -> None:
+    config = {"features": {"age": "bucketised"}, "vectors": {"projection": False}, "sequences": {"history": "mean"}}
+    torch.manual_seed(0)
+    encoder = FeatureEncoderConfig.model_validate({"embedding_dim": D, **config}).build(RICH_SCHEMA).double()
+    lists = ("watched", "actions", "tabs")
+    assert encoder.layout.names == ("user_id", "item_id", "last_item", "tab", *lists, "age")
+    assert encoder.layout.others == 2 + 6
+    batch = rich_batch(40, dtype=torch.float64)
+    encoded = encoder(batch)
+    table = encoder.embedding.weight
+    start = {**START, "action": 22}
+    shown = (batch.lists["watched"] != 0) | (batch.lists["actions"] != 0)
+    for row in range(40):
+        for place, (name, vocabulary) in enumerate(zip(lists[:2], ("item_id", "action"), strict=True), start=4):
+            # An entry that misses this list's id alone counts, with the row of the missing value.
+            rows = [table[start[vocabulary] + int(i)] for i in batch.lists[name][row][shown[row]]]
+            mean = torch.stack(rows).mean(dim=0) if rows else torch.zeros(D, dtype=torch.float64)
+            torch.testing.assert_close(encoded[row, place * D : (place + 1) * D], mean, rtol=0, atol=1e-14)
+    assert ((batch.lists["watched"] == 0) & shown).any()
+    torch.testing.assert_close(encoded[:, 7 * D : 8 * D], encoder.numbers.groups[0](batch.numeric)[:, 0])
+    assert torch.equal(encoded[:, 8 * D :], torch.cat([batch.numeric[:, [0, 2]], batch.vectors["text"]], dim=1))
+
+
+def test_a_bare_name_is_a_choice_without_settings() -> None:
+    bare = FeatureEncoderConfig.model_validate({"numeric": "plr", "sequences": {"a": "gru"}, "features": {"b": "mean"}})
+    full = {"numeric": {"name": "plr"}, "sequences": {"a": {"name": "gru"}}, "features": {"b": {"name": "mean"}}}
+    assert bare == FeatureEncoderConfig.model_validate(full)
+    assert FeatureEncoderConfig.model_validate({"numeric": "plain", "list_pooling": "mean"}) == FeatureEncoderConfig()

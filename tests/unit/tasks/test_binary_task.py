@@ -205,3 +205,36 @@ def test_a_positive_weight_outside_its_range_is_refused(weight: object) -> None:
     with pytest.raises(ValidationError, match="finite number > 0, or all of them balanced") as caught:
         BinaryTaskConfig.model_validate({"positive_weight": weight})
     assert caught.value.error_count() == 1
+
+
+def test_a_loss_is_named_alone_or_with_its_settings() -> None:
+    named = BinaryTaskConfig.model_validate({"loss": "focal"})
+    assert named == BinaryTaskConfig.model_validate({"loss": {"name": "focal", "gamma": 2, "alpha": None}})
+    assert BinaryTaskConfig.model_validate_json(named.model_dump_json()) == named
+    assert BinaryTaskConfig().loss.name == "bce"
+
+
+def test_positives_are_weighed_once() -> None:
+    with pytest.raises(ValidationError, match="both weigh positive rows; remove one of them"):
+        BinaryTaskConfig.model_validate({"loss": {"name": "focal", "alpha": 0.25}, "positive_weight": 3.0})
+
+
+@pytest.mark.parametrize("config", [{"loss": {"name": "focal", "alpha": 1.0}}, {"label_smoothing": 1.0}])
+def test_settings_of_losses_have_ranges(config: dict[str, object]) -> None:
+    with pytest.raises(ValidationError, match="less than 1"):
+        BinaryTaskConfig.model_validate(config)
+
+
+@pytest.mark.parametrize("gamma", [0.5, 2.0])
+def test_sampling_is_taken_out_of_focal_predictions(gamma: float) -> None:
+    """At the initial bias the model predicts the base rate before sampling, and a constant that fits the sampled rows
+    best is that bias."""
+    statistics = LabelStatistics(observed=1000, mean=0.1, negative_keep=0.2, positive_repeat=2.0)
+    config = BinaryTaskConfig.model_validate({"loss": {"name": "focal", "gamma": gamma}})
+    task = config.build("click", statistics)
+    logit = task.initial_bias().double()[None].requires_grad_()
+    assert float(task.predict(logit.detach())) == pytest.approx(0.1, rel=1e-5)
+    sampled = torch.tensor([1.0] * 200 + [0.0] * 180)
+    task.loss(logit.expand(380, 1), sampled).mean().backward()
+    assert logit.grad is not None
+    assert float(logit.grad) == pytest.approx(0.0, abs=1e-6)

@@ -74,7 +74,10 @@ def test_observed_when_names_itself() -> None:
 def test_observed_when_names_a_task_without_a_zero() -> None:
     tasks = {"rating": MulticlassTaskConfig(classes=(1, 2)), "cart": BinaryTaskConfig(observed_when="rating")}
     error = refused(tasks)
-    assert (error.where, error.allowed) == ("tasks.cart.observed_when", "a binary or regression task")
+    assert (error.where, error.allowed) == (
+        "tasks.cart.observed_when",
+        "a task whose label is a number, such as a binary one",
+    )
 
 
 def test_observed_when_goes_round_in_a_circle() -> None:
@@ -91,7 +94,8 @@ def test_observed_when_goes_round_in_a_circle() -> None:
 @pytest.mark.parametrize("member", get_args(get_args(TaskConfig)[0]))
 def test_every_type_is_chosen_by_its_name(member: type[TaskSettings]) -> None:
     kind = member.model_fields["type"].default
-    data = {"type": kind, "classes": [1, 2]} if member is MulticlassTaskConfig else {"type": kind}
+    needed = {"classes": [1, 2], "duration": "length", "user": ["user_id"], "item": ["item_id"]}
+    data = {"type": kind, **{key: value for key, value in needed.items() if key in member.model_fields}}
     config = TypeAdapter(TaskConfig).validate_python(data)
     assert type(config) is member
     assert config.label_column("click") == "click"

@@ -1,8 +1,10 @@
-"""Losses that an architecture adds: one and two processes take the same steps, and totals are of the whole batch."""
+"""Losses that a model adds, batch norms and learnt weightings: one and two processes take the same steps, and totals
+are of the whole batch."""
 
 from __future__ import annotations
 
 import socket
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -14,11 +16,12 @@ from torch.nn.parallel import DistributedDataParallel
 
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
+from mtl_ray.models.encoders import FeatureEncoderConfig
 from mtl_ray.models.settings import ModelSettings
-from mtl_ray.models.sharing import AITMConfig, ESCM2Config, SoftSharingConfig
+from mtl_ray.models.sharing import AITMConfig, ESCM2Config, MMoE, MMoEConfig, SoftSharingConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
 from mtl_ray.training.step import TrainStep
-from mtl_ray.weighting import StaticWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig, Weighting
 from tests.random_batch import part_of
 from tests.unit.models.task_sets import SERIAL
 
@@ -26,7 +29,18 @@ MODELS: dict[str, ModelSettings] = {
     "soft_sharing": SoftSharingConfig(bottom=(6,), tower=(4,), distance_weight=0.1),
     "escm2": ESCM2Config(tower=(4,), regulariser_weight=0.5),
     "aitm": AITMConfig(bottom=(6,), tower=(4,)),
+    "mmoe": MMoEConfig(
+        num_experts=3,
+        expert=(6,),
+        tower=(4,),
+        norm="batch",
+        gate_temperature=0.5,
+        load_balance=0.3,
+        encoder=FeatureEncoderConfig(embedding_dim=4, embedding_l2=0.5),
+    ),
 }
+LEARNT = "mmoe"
+"""The one that is trained with uncertainty weighting."""
 STEPS = 3
 ROWS = 32
 
@@ -37,16 +51,35 @@ def train(name: str, rank: int, ranks: int) -> tuple[dict[str, Tensor], dict[str
     tasks = SERIAL.tasks()
     model = MODELS[name].build(SERIAL.schema, tasks).double()
     with torch.no_grad():
-        for parameter in model.towers.parameters():
-            parameter.normal_()  # so that AITM's calibrator has something to push down
-    wrapped: nn.Module = DistributedDataParallel(model) if ranks > 1 else model
-    optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model)
+        for parameter in (*model.towers.parameters(), *gates_of(model)):
+            parameter.normal_()  # so that AITM's calibrator and the load balance have something to push down
+    wrapped: nn.Module = DistributedDataParallel(model, broadcast_buffers=False) if ranks > 1 else model
+    weighting = weighting_of(name)
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model, list(weighting.parameters()), 0.1)
     schedule = build_schedule(ScheduleConfig(), optimizer, STEPS)
-    weighting = StaticWeightingConfig().build(dict.fromkeys(tasks, 0.5))
     step = TrainStep(wrapped, tasks, weighting, optimizer, schedule, 1.0, "fp64", torch.device("cpu"))
     for number in range(STEPS):
-        step(share(SERIAL.batch(ROWS, seed=number, dtype=torch.float64), rank, ranks))
-    return model.state_dict(), step.totals.means()
+        step(share(sparse(SERIAL.batch(ROWS, seed=number, dtype=torch.float64), number), rank, ranks))
+    learnt = {f"weighting.{key}": value for key, value in weighting.state_dict().items()}
+    return {**model.state_dict(), **learnt}, step.totals.means()
+
+
+def weighting_of(name: str) -> Weighting:
+    config = UncertaintyWeightingConfig() if name == LEARNT else StaticWeightingConfig()
+    return config.build(dict.fromkeys(SERIAL.schema.tasks, 0.5))
+
+
+def gates_of(model: MultiTaskModel) -> list[Tensor]:
+    return list(model.sharing.gate_weights) if isinstance(model.sharing, MMoE) else []
+
+
+def sparse(batch: Batch, number: int) -> Batch:
+    """Without a label of save in the first half, and in the second batch without any of value."""
+    observed = batch.observed.clone()
+    observed[: ROWS // 2, SERIAL.schema.tasks.index("save")] = False
+    if number == 1:
+        observed[:, SERIAL.schema.tasks.index("value")] = False
+    return replace(batch, observed=observed, labels=torch.where(observed, batch.labels, 0.0))
 
 
 def share(batch: Batch, rank: int, ranks: int) -> Batch:
@@ -81,6 +114,7 @@ def test_two_processes_are_one(
         assert found_means == pytest.approx(means, abs=1e-10)
         for key, value in weights.items():
             torch.testing.assert_close(found_weights[key], value, rtol=0, atol=1e-9)
+            assert torch.equal(found_weights[key], two_ranks[0][name][0][key])
 
 
 @pytest.mark.parametrize("name", list(MODELS))
@@ -108,3 +142,41 @@ def test_a_large_penalty_draws_the_tasks_together() -> None:
         return float((bottoms[0] - bottoms[1]).square().sum())
 
     assert distance(10.0) < 0.1 * distance(0.0)
+
+
+def test_a_large_load_balance_evens_out_the_gates() -> None:
+    def imbalance(weight: float) -> float:
+        torch.manual_seed(0)
+        tasks = SERIAL.tasks()
+        model = MMoEConfig(num_experts=3, expert=(6,), tower=(4,), load_balance=weight).build(SERIAL.schema, tasks)
+        with torch.no_grad():
+            for parameter in gates_of(model):
+                parameter.normal_()
+        optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model)
+        schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, 30)
+        step = TrainStep(model, tasks, weighting_of("static"), optimizer, schedule, None, "fp32", torch.device("cpu"))
+        for number in range(30):
+            step(SERIAL.batch(ROWS, seed=number))
+        gates = model.gates(SERIAL.batch(256, seed=99))
+        return sum(float(gate.detach().mean(dim=0).var()) for gate in gates.values())
+
+    assert imbalance(10.0) < 0.3 * imbalance(0.0)
+
+
+def test_a_learnt_weight_rests_where_its_task_is_not_observed_and_no_clipping_reaches_it() -> None:
+    torch.manual_seed(0)
+    tasks = SERIAL.tasks()
+    model = MODELS[LEARNT].build(SERIAL.schema, tasks).double()
+    weighting = weighting_of(LEARNT)
+    (learnt,) = weighting.parameters()
+    optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model, [learnt], 0.1)
+    schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, STEPS)
+    step = TrainStep(model, tasks, weighting, optimizer, schedule, 1e-9, "fp64", torch.device("cpu"))
+    value = SERIAL.schema.tasks.index("value")
+    before = learnt.detach().clone()
+    for number in range(STEPS):
+        step(sparse(SERIAL.batch(ROWS, seed=number, dtype=torch.float64), number))
+        moved = (learnt.detach() - before).abs()
+        assert bool(moved[value] == 0) == (number == 1)
+        assert (torch.cat([moved[:value], moved[value + 1 :]]) > 1e-4).all()
+        before = learnt.detach().clone()

@@ -3,18 +3,41 @@
 from datetime import timedelta
 
 from feast import FeatureView, Field
-from feast.types import Array, Float32, Float64, Int64, String
+from feast.types import Array, Float32, Float64, Int64, String, UnixTimestamp
 
 from data_sources import user_daily_source, user_profile_source, user_recent_source, user_tab_daily_source
 from entities import user
 
 CATEGORICAL = {"encoding": "categorical"}
-ITEMS = {"encoding": "list", "vocabulary": "item_id"}
 
 DAILY_TTL = timedelta(days=2)
 """Every user has a row for each day, so a join finds today's; one day more lets a late daily job pass."""
 
 TABS = (0, 1, 2, 4, 6)
+
+
+def history(sequence: str, items: str, others: str, what: str) -> list[Field]:
+    """Item, author, main tag and time of each event, with the vocabularies of the candidate's own."""
+    ids = ((items, "item_id"), (f"{others}_authors", "author_id"), (f"{others}_tags", "tag"))
+    return [
+        *(
+            Field(
+                name=name,
+                dtype=Array(Int64),
+                tags={"encoding": "list", "vocabulary": vocabulary, "sequence": sequence},
+                description=f"{vocabulary} of {what}, newest last; -1 where unknown.",
+            )
+            for name, vocabulary in ids
+        ),
+        Field(
+            name=f"{others}_times",
+            dtype=Array(UnixTimestamp),
+            tags={"encoding": "times", "sequence": sequence},
+            description=f"Times of {what}; of those before the log, which are not known, the time of the user's last "
+            "impression before it.",
+        ),
+    ]
+
 
 # The raw file gives no time: attributes are taken to hold for the whole log.
 user_profile = FeatureView(
@@ -81,10 +104,10 @@ user_recent = FeatureView(
     name="user_recent",
     entities=[user],
     schema=[
-        Field(name="recent_items", dtype=Array(Int64), tags=ITEMS),
-        Field(name="recent_long_views", dtype=Array(Int64), tags=ITEMS),
+        *history("recent", "recent_items", "recent", "the last 50 impressions"),
+        *history("long_views", "recent_long_views", "recent_long_view", "the last 50 long views"),
     ],
     source=user_recent_source,
     ttl=timedelta(0),
-    description="The last 50 items shown to the user and the last 50 viewed long, before today; newest last.",
+    description="The last 50 videos shown to the user and the last 50 viewed long, before today; newest last.",
 )

@@ -11,7 +11,7 @@ from torch import Tensor
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.sharing import MMoEConfig
-from mtl_ray.training.loss import normalise, task_losses
+from mtl_ray.tasks.losses import normalise, task_losses
 from mtl_ray.weighting import StaticWeightingConfig
 from tests.random_batch import SCHEMA, make_tasks, part_of, random_batch
 
@@ -54,7 +54,7 @@ def on_ranks(model: MultiTaskModel, parts: list[Batch], naive: bool = False) -> 
         else:
             loss = normalise(sums, global_weights, world_size=len(parts))
         losses.append(loss.detach())
-        grads.append(gradients(model, weighting(loss)))
+        grads.append(gradients(model, weighting(loss, loss.detach(), loss.detach() != 0)))
     mean = {name: torch.stack([grad[name] for grad in grads]).mean(dim=0) for name in grads[0]}
     return torch.stack(losses).mean(dim=0), mean
 

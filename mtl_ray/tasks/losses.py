@@ -1,6 +1,7 @@
 """Per-task losses that are the same whatever the number of ranks.
 
-A task's loss is the mean of its row losses over the observed rows of the *global* batch, weighted by sample_weight.
+A task's loss is the mean of its row losses over the observed rows (of `next_item`: the queries) of the *global* batch,
+weighted by the row's sample_weight times the task's own one.
 The mean of per-rank means is something else when labels are sparse (a rank with one label would weigh as much as
 one with a thousand), and is undefined on a rank without any. Hence two steps around one collective:
 
@@ -28,7 +29,7 @@ import torch
 from torch import Tensor
 
 from mtl_ray.batch import Batch
-from mtl_ray.tasks import Task
+from mtl_ray.tasks.task import Task
 
 
 class TaskLosses(NamedTuple):
@@ -43,15 +44,15 @@ class TaskLosses(NamedTuple):
 def task_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
     """Sums over the training rows of this rank. `tasks` in the order of the label columns; logits `[B, C_t]` by task.
 
-    A row weighs its sample_weight, corrected for sampling, times its class weight. Rows that are not observed (padding
-    included) add exactly nothing, to the gradients neither.
+    A row weighs its sample weights, corrected for sampling, times its class weight. Rows that are not observed (padding
+    included) add exactly nothing, to the gradients neither. The loss of a `next_item` task is a collective.
     """
     copies = _copies(batch, tasks)
     sums, weights = [], []
     for column, (name, task) in enumerate(tasks.items()):
-        label_B = batch.labels[:, column]
-        loss_B = task.loss(logits[name], label_B)
-        weight_B = _observed_weight(batch, column).to(loss_B.dtype)
+        label_B = _label(batch, column)
+        loss_B = task.loss(logits[name], label_B, batch.task_inputs)
+        weight_B = _row_weight(batch, column, task).to(loss_B.dtype)
         for other, copies_B in copies.items():
             if other != name:
                 weight_B = weight_B / copies_B
@@ -66,15 +67,25 @@ def validation_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping
     """As `task_losses`, for rows that are not trained on: sample weights alone, and the logits that predict."""
     sums, weights = [], []
     for column, (name, task) in enumerate(tasks.items()):
-        loss_B = task.loss(task.corrected(logits[name]), batch.labels[:, column])
-        weight_B = _observed_weight(batch, column).to(loss_B.dtype)
+        loss_B = task.held_out_loss(logits[name], _label(batch, column), batch.task_inputs)
+        weight_B = _row_weight(batch, column, task).to(loss_B.dtype)
         sums.append(torch.dot(loss_B, weight_B))
         weights.append(weight_B.sum())
     return TaskLosses(torch.stack(sums), torch.stack(weights))
 
 
-def _observed_weight(batch: Batch, column: int) -> Tensor:
-    return torch.where(batch.observed[:, column], batch.sample_weight, 0.0)
+def _label(batch: Batch, column: int) -> Tensor:
+    """0 where not observed: padding rows repeat another row's labels."""
+    return torch.where(batch.observed[:, column], batch.labels[:, column], 0.0)
+
+
+def _row_weight(batch: Batch, column: int, task: Task) -> Tensor:
+    """0 in rows that do not count."""
+    own_B = task.row_weight(batch.task_inputs)
+    weight_B = batch.sample_weight if own_B is None else batch.sample_weight * own_B
+    counted_B = task.counted(_label(batch, column))
+    observed_B = batch.observed[:, column] if counted_B is None else batch.observed[:, column] & counted_B
+    return torch.where(observed_B, weight_B, 0.0)
 
 
 def _copies(batch: Batch, tasks: Mapping[str, Task]) -> dict[str, Tensor]:

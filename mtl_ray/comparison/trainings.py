@@ -1,0 +1,142 @@
+"""Several trainings on one snapshot, some of them at a time, each driven by a Ray task.
+
+Such a task holds no CPU: it waits for the workers of its own `TorchTrainer`, which hold what the config says. A
+training that fails takes none of the others with it.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray.exceptions import RayError
+
+from mtl_ray.cluster import DATA_CPUS, check_resources, ray_session
+from mtl_ray.config import Config
+from mtl_ray.data.snapshot import open_snapshot
+from mtl_ray.errors import InterruptedRunError, MtlRayError
+from mtl_ray.evaluation.evaluate import evaluate
+from mtl_ray.evaluation.results import EvaluationResult
+from mtl_ray.report import write_report
+from mtl_ray.training.launch import train
+from mtl_ray.training.progress import BoardReader, Record, start_board
+
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class Done:
+    """How a training ended."""
+
+    run: Path | None
+    """Run folder; None where it failed."""
+    summary: dict[str, Any]
+    result: EvaluationResult | None
+    error: str | None
+
+
+def train_all(configs: Sequence[Config], snapshot: Path, split: str, parallel: int | None, say: Say) -> dict[str, Done]:
+    """Train every config on the snapshot and evaluate its best checkpoint on `split`; its name -> how it went.
+
+    Args:
+        configs: with names of their own; each has been checked against the snapshot.
+        snapshot: folder of a verified training set.
+        split: part to evaluate on.
+        parallel: trainings at a time; None: as many as the CPUs (and GPUs) have room for, at least one. On a cluster it
+            must fit what the cluster has: workers that hold every CPU wait for their own input for ever.
+        say: told of beginnings, epochs and ends.
+
+    Raises:
+        ConfigError: the machine is too small.
+        InterruptedRunError: Ctrl-C; unfinished trainings are stopped.
+    """
+    cpus = max(config.training.workers * config.training.cpus_per_worker for config in configs)
+    gpus = max(config.training.workers if config.training.use_gpu else 0 for config in configs)
+    at_least = parallel or min(len(configs), max(1, int((os.cpu_count() or 1) // cpus)))
+    check_resources(at_least * cpus, (parallel or 1) * gpus)
+    with ray_session(at_least * cpus):
+        at_a_time = parallel or _room(cpus, gpus)
+        say(f"{len(configs)} trainings, {min(at_a_time, len(configs))} at a time")
+        board = start_board()
+        with BoardReader(board, lambda record: _tell(record, say)):
+            return _run(configs, snapshot, split, at_a_time, board, say)
+
+
+def _room(cpus: float, gpus: int) -> int:
+    """How many trainings the cluster has room for beside their reading of data."""
+    present = ray.cluster_resources()
+    room = (present.get("CPU", 0.0) - DATA_CPUS) // cpus
+    if gpus:
+        room = min(room, present.get("GPU", 0.0) // gpus)
+    return max(1, int(room))
+
+
+def _run(
+    configs: Sequence[Config], snapshot: Path, split: str, at_a_time: int, board: Any, say: Say
+) -> dict[str, Done]:
+    # One process each: torch and its threads go with the training. Ray Train starts lost workers again itself.
+    drive = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(train_and_evaluate)
+    waiting, done = list(configs), dict[str, Done]()
+    running: dict[Any, str] = {}
+    try:
+        while waiting or running:
+            while waiting and len(running) < at_a_time:
+                config = waiting.pop(0)
+                say(f"{config.name}: training")
+                running[drive.remote(config, snapshot, split, Path.cwd(), board)] = config.name
+            (ended, *_), _ = ray.wait(list(running))
+            name = running.pop(ended)
+            done[name] = _outcome(ended)
+            error = done[name].error
+            say(f"{name}: {'trained and evaluated' if error is None else 'failed. ' + error.splitlines()[0]}")
+    except KeyboardInterrupt:
+        raise InterruptedRunError("Interrupted. The run folders of the trainings keep what was reached.") from None
+    finally:
+        for unfinished in running:
+            ray.cancel(unfinished, force=True)
+    return {config.name: done[config.name] for config in configs}
+
+
+def _outcome(reference: Any) -> Done:
+    try:
+        found: Done = ray.get(reference)
+    except RayError as error:  # its process died, or a fault of ours, with its traceback
+        return Done(None, {}, None, str(error))
+    return found
+
+
+def train_and_evaluate(config: Config, snapshot: Path, split: str, folder: Path, board: Any) -> Done:
+    """Train the config, evaluate it and write its report. Runs in a Ray task.
+
+    Args:
+        config, snapshot, split: as in `train_all`.
+        folder: the driver's working directory, which the config's relative paths are relative to.
+        board: `ProgressBoard` that receives the epochs.
+    """
+    if folder.is_dir():
+        os.chdir(folder)
+
+    def show(record: Record) -> None:
+        if record["kind"] == "epoch":
+            board.post.remote({**record, "training": config.name})
+
+    try:
+        outcome = train(config, _silent, show, open_snapshot(snapshot))
+        result = evaluate(outcome.run.path, split, "best", _silent)
+        write_report(outcome.run.path)
+    except MtlRayError as error:
+        return Done(None, {}, None, str(error))
+    return Done(outcome.run.path, outcome.summary, result, None)
+
+
+def _tell(record: Record, say: Say) -> None:
+    mark = ", the best so far" if record["best"] else ""
+    say(f"{record['training']}: epoch {record['epoch']}, validation loss {record['validation/loss']:.4f}{mark}")
+
+
+def _silent(_: str) -> None:
+    """Eight trainings that tell every stage tell nothing."""
