@@ -21,8 +21,10 @@ demo: install
 	$(BIN)/python jobs/train.py --config $(CONFIG) > /dev/null
 	$(BIN)/python jobs/evaluate.py --run runs/latest > /dev/null
 
+# Jobs on Ray take every core, one after the other; all else shares the cores, a process each.
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest tests/e2e tests/fault
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity
 
 check: install
 	$(BIN)/ruff check .
