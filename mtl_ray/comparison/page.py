@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from mtl_ray.comparison.result import Comparison, Training
@@ -16,6 +15,7 @@ from mtl_ray.data.join.fragments import atomic_file
 from mtl_ray.report.formatting import ABSENT, count, duration, moment
 from mtl_ray.report.glossary import metric_info
 from mtl_ray.report.page import REPORT_FILE
+from mtl_ray.report.templates import environment, resource
 
 PAGE_FILE = "comparison.html"
 RESULT_FILE = "comparison.json"
@@ -52,7 +52,7 @@ def render(comparison: Comparison) -> str:
         trainings=[_training(training, Path(comparison.folder)) for training in comparison.trainings],
         transfer=bool(comparison.transfer),
         method=method(comparison),
-        style=Markup(_resource("mtl_ray.report", "style.css")),
+        style=Markup(resource("mtl_ray.report", "style.css")),
     )
 
 
@@ -93,15 +93,4 @@ def _training(training: Training, folder: Path) -> dict[str, str | None]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource("mtl_ray.comparison", name)),
-    )
-    return environment.get_template("page.html")
-
-
-def _resource(package: str, name: str) -> str:
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+    return environment("mtl_ray.comparison").get_template("page.html")

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from mtl_ray.data.join.fragments import atomic_file
 from mtl_ray.leak_check.result import Inflation, LeakCheck
 from mtl_ray.leak_check.wording import auc, interval, method, share, signed, verdict_sentence
 from mtl_ray.report.formatting import count
+from mtl_ray.report.templates import environment, resource
 
 PAGE_FILE = "leak_check.html"
 RESULT_FILE = "leak_check.json"
@@ -56,7 +56,7 @@ def render(check: LeakCheck) -> str:
         rows=rows,
         method=method(check),
         confidence=f"{100 * check.confidence:g} %",
-        style=Markup(_resource("mtl_ray.report", "style.css")),
+        style=Markup(resource("mtl_ray.report", "style.css")),
     )
 
 
@@ -97,15 +97,4 @@ def _cells(task: str, item: Inflation, scale: _Scale) -> dict[str, object]:
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: _resource("mtl_ray.leak_check", name)),
-    )
-    return environment.get_template("page.html")
-
-
-def _resource(package: str, name: str) -> str:
-    return files(package).joinpath(name).read_text(encoding="utf-8")
+    return environment("mtl_ray.leak_check").get_template("page.html")

@@ -6,7 +6,7 @@ from abc import abstractmethod
 
 import numpy as np
 
-from mtl_ray.metrics.metric import FloatArray, Metric, Resampler, Rows, Units
+from mtl_ray.metrics.metric import FloatArray, IntArray, Metric, Resampler, Rows, Units
 
 _ROUNDING = 1e-6
 
@@ -64,3 +64,15 @@ def check_probability(prediction: FloatArray, dimensions: int = 1) -> None:
     # A sum of float32 class probabilities may pass 1 by rounding.
     if ((prediction < -_ROUNDING) | (prediction > 1.0 + _ROUNDING)).any():
         raise ValueError("a probability lies outside [0, 1]")
+
+
+def class_labels(rows: Rows, num_classes: int) -> IntArray:
+    """Labels `[n]` as class indices, int64. Raises ValueError unless predictions are probabilities `[n, num_classes]`
+    and every label is a class index."""
+    check_probability(rows.prediction, dimensions=2)
+    label = rows.label.astype(np.int64)
+    if rows.prediction.shape[1] != num_classes:
+        raise ValueError(f"{rows.prediction.shape[1]} probabilities a row for {num_classes} classes")
+    if ((label != rows.label) | (label < 0) | (label >= num_classes)).any():
+        raise ValueError(f"a label is not a class index from 0 to {num_classes - 1}")
+    return label

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from mtl_ray.metrics.additive import AdditiveMetric, check_probability, ratio
+from mtl_ray.metrics.additive import AdditiveMetric, class_labels, ratio
 from mtl_ray.metrics.metric import FloatArray, Rows
 
 
@@ -29,12 +29,7 @@ class MulticlassMetrics(AdditiveMetric):
         return (self._classes,)
 
     def contributions(self, rows: Rows) -> FloatArray:
-        check_probability(rows.prediction, dimensions=2)
-        label = rows.label.astype(np.int64)
-        if rows.prediction.shape[1] != self._classes:
-            raise ValueError(f"{rows.prediction.shape[1]} probabilities a row for {self._classes} classes")
-        if ((label != rows.label) | (label < 0) | (label >= self._classes)).any():
-            raise ValueError(f"a label is not a class index from 0 to {self._classes - 1}")
+        label = class_labels(rows, self._classes)
         row = np.arange(len(rows))
         own = rows.prediction[row, label][:, None]
         later = np.arange(self._classes)[None, :] > label[:, None]

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import os
 from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined, Template
+from jinja2 import Template
 from markupsafe import Markup
 
 from mtl_ray.errors import StorageError
 from mtl_ray.report.content import Page, collect
 from mtl_ray.report.formatting import ABSENT
 from mtl_ray.report.run_files import read_run
+from mtl_ray.report.templates import environment, resource
 
 REPORT_FILE = "report.html"
+
+PACKAGE = "mtl_ray.report"
 
 
 def write_report(run: Path) -> Path:
@@ -45,26 +47,16 @@ def write_report(run: Path) -> Path:
 
 def render(page: Page) -> str:
     """The page as HTML; everything that came from files is escaped."""
-    return _template().render(page=page, style=Markup(_resource("style.css")), absent=ABSENT)
+    return _template().render(page=page, style=Markup(resource(PACKAGE, "style.css")), absent=ABSENT)
 
 
 @cache
 def _template() -> Template:
-    environment = Environment(
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-        loader=FunctionLoader(_resource),
-    )
-    environment.filters["breakable"] = _breakable
-    return environment.get_template("template.html")
+    pages = environment(PACKAGE)
+    pages.filters["breakable"] = _breakable
+    return pages.get_template("template.html")
 
 
 def _breakable(name: str) -> Markup:
     """The name, with line breaks allowed after underscores."""
     return Markup("_<wbr>").join(name.split("_"))
-
-
-def _resource(name: str) -> str:
-    return files("mtl_ray.report").joinpath(name).read_text(encoding="utf-8")
