@@ -35,20 +35,20 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
         _quiet()
         yield
         return
-    if os.environ.get("RAY_ADDRESS"):
-        ray.init(log_to_driver=False, logging_level="ERROR")
-    else:
-        num_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
-        ray.init(
-            address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-        )
-    _quiet()
-    try:
-        # Ray prints what its raylet warns of to stdout, which is the result's alone.
-        with redirect_stdout(sys.stderr):
+    # Ray prints what its raylet warns of to stdout, some of it not before it shuts down; stdout is the result's alone.
+    with redirect_stdout(sys.stderr):
+        if os.environ.get("RAY_ADDRESS"):
+            ray.init(log_to_driver=False, logging_level="ERROR")
+        else:
+            num_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
+            ray.init(
+                address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            )
+        _quiet()
+        try:
             yield
-    finally:
-        ray.shutdown()
+        finally:
+            ray.shutdown()
 
 
 def check_resources(worker_cpus: float, gpus: int) -> None:

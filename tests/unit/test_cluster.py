@@ -1,10 +1,12 @@
-"""What a local Ray could never offer is refused instead of waited for."""
+"""What a local Ray could never offer is refused instead of waited for; what Ray prints stays out of the result."""
 
 from __future__ import annotations
 
+import sys
+
 import pytest
 
-from mtl_ray.cluster import check_resources
+from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.errors import ConfigError
 
 
@@ -39,3 +41,17 @@ def test_workers_without_a_gpu() -> None:
 def test_a_cluster_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     check_resources(64, 8)
+
+
+def test_what_ray_prints_at_its_end_stays_out_of_stdout(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Ray holds lines that it has seen twice back until it shuts down, and prints them to stdout then."""
+    monkeypatch.setattr("ray.init", lambda **_: sys.stdout.write("started\n"))
+    monkeypatch.setattr("ray.shutdown", lambda: sys.stdout.write("held back\n"))
+    with ray_session(1):
+        sys.stdout.write("in between\n")
+    sys.stdout.write("the result\n")
+    captured = capsys.readouterr()
+    assert captured.out == "the result\n"
+    assert captured.err.split("\n")[:3] == ["started", "in between", "held back"]
