@@ -79,34 +79,41 @@ class SortedView:
         if self._frame.is_empty():
             return matched, times  # also where a side without any value has another key type than the other
         keys = self._by if self._one_key is None else [self._one_key.alias(_KEY)]
-        left = spine.select(*keys, TIME, ROW)
-        left = left.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in (*self._by, TIME)))
+        left = _complete(spine.select(*keys, TIME, ROW), [*self._by, TIME])
         if left.is_empty():
             return matched, times
         rows = left[ROW].to_numpy()
         run = _runs(left, self._by)
         if run is None:
-            matched[rows], times[rows] = self._nearest(left.with_columns(pl.int_range(pl.len()).alias(ROW)))
+            matched[rows], times[rows] = self._nearest(left)
             return matched, times
-        firsts = left.filter(np.diff(run, prepend=-1) > 0).with_columns(pl.int_range(pl.len()).alias(ROW))
-        positions, found = self._nearest(firsts)
+        positions, found = self._nearest(left.filter(np.diff(run, prepend=-1) > 0))
         matched[rows], times[rows] = positions[run], found[run]
         return matched, times
 
     def _nearest(self, left: pl.DataFrame) -> tuple[Positions, Positions]:
-        """`match` for rows without nulls, in the order of TIME; ROW numbers them from 0."""
-        matched = np.full(left.height, -1, dtype=np.int64)
-        times = np.zeros(left.height, dtype=np.int64)
+        """`match` for rows without nulls, in the order of TIME; the result is in the order of `left`."""
         arguments: dict[str, Any] = {"by": self._by, "check_sortedness": False} if self._by else {}
-        joined = _together(left, self._by).join_asof(self._frame, on=TIME, strategy="backward", **arguments)
-        found = joined.lazy().filter(pl.col(_INDEX).is_not_null())
+        # A composed key seldom comes twice, so that ordering the spine by it costs more than it saves.
+        ordered = bool(self._by) and self._one_key is None
+        left = left.select(*self._by, TIME)
+        if ordered:
+            left = _together(left.with_row_index(ROW), self._by)
+        joined = left.join_asof(self._frame, on=TIME, strategy="backward", **arguments)
+        found = pl.col(_INDEX).is_not_null()
         if self._ttl is not None:
-            found = found.filter(pl.col(TIME) - pl.col(_FEATURE_TIME) <= self._ttl)
-        kept = found.select(ROW, _INDEX, _FEATURE_TIME).collect()
-        rows = kept[ROW].to_numpy()
-        matched[rows] = kept[_INDEX].to_numpy()
-        times[rows] = kept[_FEATURE_TIME].to_numpy()
-        return matched, times
+            found = found & (pl.col(TIME) - pl.col(_FEATURE_TIME) <= self._ttl)
+        matched = joined.select(
+            pl.when(found).then(pl.col(_INDEX).cast(pl.Int64)).otherwise(-1).alias(_INDEX),
+            pl.col(_FEATURE_TIME).fill_null(0),
+        )
+        positions, times = matched[_INDEX].to_numpy(), matched[_FEATURE_TIME].to_numpy()
+        if not ordered:
+            return positions, times
+        rows = left[ROW].to_numpy()
+        both = np.empty((2, left.height), dtype=np.int64)
+        both[0, rows], both[1, rows] = positions, times
+        return both[0], both[1]
 
 
 def by_time(spine: pl.DataFrame) -> pl.DataFrame:
@@ -115,6 +122,12 @@ def by_time(spine: pl.DataFrame) -> pl.DataFrame:
     Done once for all views that are matched with these rows.
     """
     return spine.with_row_index(ROW).sort(TIME)
+
+
+def _complete(frame: pl.DataFrame, columns: list[str]) -> pl.DataFrame:
+    """Rows without a null in any of `columns`; `frame` itself, not a copy, where there is none."""
+    with_nulls = [name for name in columns if frame[name].null_count()]
+    return frame.filter(pl.all_horizontal(pl.col(name).is_not_null() for name in with_nulls)) if with_nulls else frame
 
 
 def _one_key(frame: pl.DataFrame, by: list[str]) -> pl.Expr | None:
