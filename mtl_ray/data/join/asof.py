@@ -92,7 +92,7 @@ class SortedView:
         return matched, times
 
     def _nearest(self, left: pl.DataFrame) -> tuple[Positions, Positions]:
-        """`match` for rows without nulls, in the order of TIME; the result is in the order of `left`."""
+        """`match` for rows without nulls, in the order of TIME: int64 `[rows of left]` each, in the order of `left`."""
         arguments: dict[str, Any] = {"by": self._by, "check_sortedness": False} if self._by else {}
         # A composed key seldom comes twice, so that ordering the spine by it costs more than it saves.
         ordered = bool(self._by) and self._one_key is None
