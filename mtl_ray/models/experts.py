@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mtl_ray.models.mlp import ACTIVATIONS, Activation, initialise_linear
+from mtl_ray.models.initialisation import DEFAULT_INIT, Init, initialise_linear
+from mtl_ray.models.mlp import ACTIVATIONS, Activation
 from mtl_ray.models.norm import Norm, build_norm
 
 
@@ -40,9 +41,13 @@ class Experts(nn.Module):
         self.norms = nn.ModuleList(norm for norm in norms if norm is not None)
         self._activation = ACTIVATIONS[activation]
         self._dropout = dropout
+        self.initialise(DEFAULT_INIT)
+
+    def initialise(self, init: Init) -> None:
+        """Draw all weights, each expert's as those of an MLP."""
         for weight in self.weights:
-            for expert in range(num_experts):
-                initialise_linear(weight.detach()[expert].T)
+            for expert in range(self.num_experts):
+                initialise_linear(weight.detach()[expert].T, init)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """`[E, B, D_out]` from one input `[B, D_in]`, or from one for each expert, `[E, B, D_in]`."""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
-from typing import Literal
+from typing import Literal, cast
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mtl_ray.models.initialisation import DEFAULT_INIT, Init, initialise_linear
 from mtl_ray.models.norm import Norm, build_norm
 
 Activation = Literal["relu", "gelu", "silu"]
@@ -20,8 +20,8 @@ ACTIVATIONS: dict[Activation, Callable[[Tensor], Tensor]] = {"relu": F.relu, "ge
 class MLP(nn.Module):
     """Per hidden size: linear, norm if asked for, activation, dropout. `[B, D_in]` to `[B, D_out]`.
 
-    Without hidden sizes it is the identity. Weights start uniform after He et al. (ICCV 2015), biases at 0; before a
-    batch norm, which would take it off again, a layer has no bias.
+    Without hidden sizes it is the identity. Weights start as `initialise` draws them, biases at 0; before a batch
+    norm, which would take it off again, a layer has no bias.
     """
 
     def __init__(
@@ -41,10 +41,14 @@ class MLP(nn.Module):
         self._activation = ACTIVATIONS[activation]
         self._dropout = dropout
         for linear in self.linears:
-            assert isinstance(linear, nn.Linear)
-            initialise_linear(linear.weight)
             if norm != "batch":
-                nn.init.zeros_(linear.bias)
+                nn.init.zeros_(cast("nn.Linear", linear).bias)
+        self.initialise(DEFAULT_INIT)
+
+    def initialise(self, init: Init) -> None:
+        """Draw all weights."""
+        for linear in self.linears:
+            initialise_linear(cast("nn.Linear", linear).weight, init)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         for layer, linear in enumerate(self.linears):
@@ -53,9 +57,3 @@ class MLP(nn.Module):
                 x_BD = self.norms[layer](x_BD)
             x_BD = F.dropout(self._activation(x_BD), self._dropout, self.training)
         return x_BD
-
-
-def initialise_linear(weight_OI: Tensor) -> None:
-    """Fill a weight `[out, in]` uniformly with variance 2 / in: He et al. (ICCV 2015), equation 10."""
-    with torch.no_grad():
-        nn.init.kaiming_uniform_(weight_OI, nonlinearity="relu")

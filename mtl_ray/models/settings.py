@@ -14,6 +14,7 @@ from mtl_ray.errors import ConfigError
 from mtl_ray.models.encoders import FeatureEncoderConfig
 from mtl_ray.models.encoding import EncodingSet, build_encoder
 from mtl_ray.models.experts import Experts
+from mtl_ray.models.initialisation import DEFAULT_INIT, Init, initialise_hidden
 from mtl_ray.models.mlp import MLP, Activation
 from mtl_ray.models.model import MultiTaskModel
 from mtl_ray.models.next_item import build_two_towers, check_two_towers
@@ -46,6 +47,9 @@ class ModelSettings(Settings, ABC):
     tower: tuple[PositiveInt, ...] = (64,)
     """Hidden sizes of each task's own MLP; none: the head reads the shared part directly."""
     activation: Activation = "relu"
+    init: Init = DEFAULT_INIT
+    """How the weights of the hidden layers of towers, experts and bottoms start. Heads start near the training part's
+    mean, gates even, and embeddings by encoder.embedding_std."""
     dropout: float = Field(default=0.0, ge=0.0, lt=1.0)
     """Share of hidden units dropped after every hidden layer while training."""
     norm: Norm = "none"
@@ -123,9 +127,12 @@ class ModelSettings(Settings, ABC):
             name: build_two_towers(task.config, self.encoder, schema, partial(self._mlp, hidden=self.tower), shared)
             for name, task in beside.items()
         }
-        return MultiTaskModel(
+        model = MultiTaskModel(
             encoders, sets, sharing, towers, outputs, self.encoder.embedding_l2, two_towers, schema.tasks
         )
+        if self.init != DEFAULT_INIT:
+            initialise_hidden(model, self.init)
+        return model
 
     @property
     def _name(self) -> str:

@@ -13,7 +13,8 @@ from torch import Tensor, nn
 from mtl_ray.errors import ConfigError
 from mtl_ray.models.encoders.names import check_known
 from mtl_ray.models.encoding import EncodingSet
-from mtl_ray.models.mlp import MLP, initialise_linear
+from mtl_ray.models.initialisation import DEFAULT_INIT, Init, initialise_linear
+from mtl_ray.models.mlp import MLP
 from mtl_ray.models.settings import HiddenSizes, ModelSettings
 from mtl_ray.models.sharing.sharing import Encoded, Sharing, parameters_of
 from mtl_ray.schema import BatchSchema
@@ -74,10 +75,14 @@ class GateNU(nn.Module):
         super().__init__()
         self.hidden = nn.Linear(in_size, hidden)
         self.out = nn.Linear(hidden, out_size)
-        initialise_linear(self.hidden.weight)
+        self.initialise(DEFAULT_INIT)
         nn.init.zeros_(self.hidden.bias)
         nn.init.normal_(self.out.weight, std=0.01)
         nn.init.zeros_(self.out.bias)
+
+    def initialise(self, init: Init) -> None:
+        """Draw W."""
+        initialise_linear(self.hidden.weight, init)
 
     def forward(self, x_BD: Tensor) -> Tensor:
         return GAMMA * torch.sigmoid(self.out(torch.relu(self.hidden(x_BD))))
