@@ -65,55 +65,47 @@ class SortedView:
         if known_only and has_created:
             frame = _by_knowledge(frame, self._by)
         known = _KNOWN if known_only and has_created else TIME
-        frame = frame.select(*self._by, pl.col(known).alias(TIME), pl.col(TIME).alias(_FEATURE_TIME), _INDEX)
-        self._frame = _together(frame, self._by)
+        self._frame = frame.select(*self._by, pl.col(known).alias(TIME), pl.col(TIME).alias(_FEATURE_TIME), _INDEX)
 
-    def match(self, spine: pl.DataFrame) -> tuple[Positions, Positions]:
-        """For each row of `spine` the position of its feature row in the source and that row's time, int64 `[rows]`.
+    def match(self, spine: pl.DataFrame, *, times: bool = True) -> tuple[Positions, Positions | None]:
+        """For each row of `spine` the position of its feature row in the source, -1 where nothing matches, and, with
+        `times`, that row's time in microseconds, which means nothing where nothing matches: int64 `[rows]` each.
 
-        `spine`: see `by_time`; the key columns are named and typed as the view's. Position -1 where nothing matches; a
-        row without a time matches nothing. Times are in microseconds, and mean nothing where nothing matches.
+        `spine`: see `by_time`; the key columns are named and typed as the view's. A row without a time matches nothing.
         """
-        matched = np.full(spine.height, -1, dtype=np.int64)
-        times = np.zeros(spine.height, dtype=np.int64)
-        if self._frame.is_empty():
-            return matched, times  # also where a side without any value has another key type than the other
+        found = [np.full(spine.height, -1, dtype=np.int64)]
+        if times:
+            found.append(np.zeros(spine.height, dtype=np.int64))
+        if not self._frame.is_empty():  # also where a side without any value has another key type than the other
+            self._fill(spine, found)
+        return found[0], found[1] if times else None
+
+    def _fill(self, spine: pl.DataFrame, found: list[Positions]) -> None:
+        """Write positions, and times where `found` has room for them, of the rows that match."""
         keys = self._by if self._one_key is None else [self._one_key.alias(_KEY)]
         left = _complete(spine.select(*keys, TIME, ROW), [*self._by, TIME])
         if left.is_empty():
-            return matched, times
+            return
         rows = left[ROW].to_numpy()
         run = _runs(left, self._by)
-        if run is None:
-            matched[rows], times[rows] = self._nearest(left)
-            return matched, times
-        positions, found = self._nearest(left.filter(np.diff(run, prepend=-1) > 0))
-        matched[rows], times[rows] = positions[run], found[run]
-        return matched, times
+        if run is not None:
+            left = left.filter(np.diff(run, prepend=-1) > 0)
+        for target, values in zip(found, self._nearest(left, len(found)), strict=True):
+            target[rows] = values if run is None else values[run]
 
-    def _nearest(self, left: pl.DataFrame) -> tuple[Positions, Positions]:
-        """`match` for rows without nulls, in the order of TIME: int64 `[rows of left]` each, in the order of `left`."""
+    def _nearest(self, left: pl.DataFrame, wanted: int) -> list[Positions]:
+        """Positions, and times where two are `wanted`, of rows without nulls in the order of TIME: int64 `[rows]`."""
         arguments: dict[str, Any] = {"by": self._by, "check_sortedness": False} if self._by else {}
-        # A composed key seldom comes twice, so that ordering the spine by it costs more than it saves.
-        ordered = bool(self._by) and self._one_key is None
-        left = left.select(*self._by, TIME)
-        if ordered:
-            left = _together(left.with_row_index(ROW), self._by)
-        joined = left.join_asof(self._frame, on=TIME, strategy="backward", **arguments)
+        joined = left.select(*self._by, TIME).join_asof(self._frame, on=TIME, strategy="backward", **arguments)
         found = pl.col(_INDEX).is_not_null()
         if self._ttl is not None:
             found = found & (pl.col(TIME) - pl.col(_FEATURE_TIME) <= self._ttl)
-        matched = joined.select(
+        columns = [
             pl.when(found).then(pl.col(_INDEX).cast(pl.Int64)).otherwise(-1).alias(_INDEX),
             pl.col(_FEATURE_TIME).fill_null(0),
-        )
-        positions, times = matched[_INDEX].to_numpy(), matched[_FEATURE_TIME].to_numpy()
-        if not ordered:
-            return positions, times
-        rows = left[ROW].to_numpy()
-        both = np.empty((2, left.height), dtype=np.int64)
-        both[0, rows], both[1, rows] = positions, times
-        return both[0], both[1]
+        ]
+        matched = joined.select(columns[:wanted])
+        return [column.to_numpy() for column in matched.get_columns()]
 
 
 def by_time(spine: pl.DataFrame) -> pl.DataFrame:
@@ -161,15 +153,6 @@ def _runs(left: pl.DataFrame, by: list[str]) -> npt.NDArray[np.int64] | None:
         changed[1:] |= (column.slice(1) != column.head(-1)).to_numpy()
     runs = int(np.count_nonzero(changed))
     return np.cumsum(changed) - 1 if runs < _WORTH_RUNS * left.height else None
-
-
-def _together(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:
-    """`frame`, in the order of time, with equal first keys together.
-
-    The as-of join looks at each group by itself and needs the order of time within it alone; with both sides in the
-    order of the key it is two to four times as fast, because it no longer jumps about in memory.
-    """
-    return frame.sort(by[0], maintain_order=True) if by else frame
 
 
 def _by_knowledge(frame: pl.DataFrame, by: list[str]) -> pl.DataFrame:

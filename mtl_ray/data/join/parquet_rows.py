@@ -120,12 +120,15 @@ class ParquetRows:
         return self._concatenated(tables, columns) if tables else self._none(columns)
 
     def bytes_per_row(self, columns: Sequence[str]) -> float:
-        """Bytes in memory of one row of `columns`, from the first rows of the first, middle and last row group.
-
-        Rows often grow with time, as histories do, and files are in the order of time.
+        """Bytes in memory of one row of `columns`, by their types and, where values differ in size, from the first rows
+        of the first, middle and last row group: rows often grow with time, and files are in the order of time.
         """
         if not self.groups or not columns:
             return 1.0
+        for name in columns:
+            width = _width(self.schema.field(name).type)
+            if width is not None:
+                self._sampled[name] = width
         unknown = [name for name in dict.fromkeys(columns) if name not in self._sampled]
         if unknown:
             begins = {self.groups[position].begin for position in (0, len(self.groups) // 2, -1)}
@@ -240,14 +243,23 @@ def _cast(table: pa.Table, schema: pa.Schema) -> pa.Table:
 
 @contextmanager
 def _opened(file: str) -> Iterator[pq.ParquetFile]:
-    # Without pre-buffering a reader keeps the pages of one column at a time, not the whole row group's.
+    # Without pre-buffering a reader keeps the pages of one column at a time, not the whole row group's. Local files are
+    # mapped: copying them costs more than decoding them where the process has not used that memory before.
     if is_remote(file):
         filesystem, inner = pafs.FileSystem.from_uri(file)
         with filesystem.open_input_file(inner) as stream, pq.ParquetFile(stream, pre_buffer=True) as parquet:
             yield parquet
     else:
-        with pq.ParquetFile(file) as parquet:
+        with pq.ParquetFile(file, memory_map=True, pre_buffer=False) as parquet:
             yield parquet
+
+
+def _width(kind: pa.DataType) -> float | None:
+    """Bytes of a value and its validity; None where values differ in size."""
+    try:
+        return float(kind.bit_width + 1) / 8
+    except ValueError:  # as pyarrow answers for text and lists
+        return None
 
 
 def chunk_ranges(rows: int, size: int) -> list[tuple[int, int]]:

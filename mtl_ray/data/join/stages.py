@@ -160,11 +160,12 @@ class LoadedView:
         """The view's result columns for spine rows given by their keys (see `by_time`), in the order of the rows."""
         if self._view.latest:
             keys = keys.with_columns(pl.when(pl.col(TIME).is_not_null()).then(_AFTER_ALL).alias(TIME))
-        positions, times = self._sorted.match(keys)
+        name = self._view.feature_timestamp
+        positions, times = self._sorted.match(keys, times=name is not None)
         table = self._values.take(positions)
-        if self._view.feature_timestamp:
+        if name is not None:
             found = pa.array(times, mask=positions < 0).cast(pa.timestamp("us", "UTC"))
-            table = table.append_column(self._view.feature_timestamp, found)
+            table = table.append_column(name, found)
         return table
 
 
