@@ -6,6 +6,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
+from mtl_ray.aggregation import AggregationConfig, SumConfig
+from mtl_ray.config.balancing import check_comparison
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
@@ -65,6 +67,9 @@ class TrainingConfig(Settings):
     """Steps between two lines of step metrics; null: twenty times an epoch."""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Steps between two checkpoints inside an epoch, beside the one after each epoch; null: none."""
+    max_skipped_steps: int = Field(default=10, ge=0)
+    """How many steps in a row may be left out because a task's loss or gradient is not finite, where the tasks'
+    gradients are looked at by themselves."""
     max_failures: int = Field(default=1, ge=0)
     """How often a run whose worker or node was lost is restarted from its last checkpoint."""
 
@@ -104,6 +109,7 @@ class Config(Settings):
     tasks: dict[str, TaskConfig]
     model: ModelConfig
     weighting: WeightingConfig = StaticWeightingConfig()
+    aggregation: AggregationConfig = SumConfig()
     training: TrainingConfig = TrainingConfig()
     evaluation: EvaluationConfig = EvaluationConfig()
     fusion: FusionConfig | None = None
@@ -113,6 +119,8 @@ class Config(Settings):
     def _tasks_fit_together(self) -> Config:
         check_tasks(self.tasks)
         self.model.check_tasks(in_architecture(self.tasks))
+        self.weighting.check_tasks(self.tasks)
+        check_comparison(self.model, self.weighting, self.aggregation, tuple(in_architecture(self.tasks)))
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

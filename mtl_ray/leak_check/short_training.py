@@ -21,6 +21,7 @@ from mtl_ray.metrics.metric import Array
 from mtl_ray.optim import ScheduleConfig, build_optimizer, build_schedule
 from mtl_ray.tasks import BinaryTaskConfig, Task
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.state import weighting_context
 from mtl_ray.training.step import TrainStep
 
 STEPS_AN_EPOCH = 200
@@ -87,7 +88,7 @@ def _train(
     size = min(config.training.global_batch_size, max(SMALLEST_BATCH, len(train) // STEPS_AN_EPOCH))
     steps = -(-len(train) // size) * epochs
     freeze(model, config.training.frozen)
-    weighting = config.weighting.build({name: task.weight for name, task in config.tasks.items()}).to(device)
+    weighting = config.weighting.build(weighting_context(config, statistics)).to(device)
     optimizer = build_optimizer(config.training.optimizer, model, list(weighting.parameters()), weighting.learning_rate)
     step = TrainStep(
         model,

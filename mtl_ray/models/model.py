@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss
+from mtl_ray.models.cut import Cut
 from mtl_ray.models.encoders import FeatureEncoder
 from mtl_ray.models.encoding import Encoder, EncodingSet
 from mtl_ray.models.next_item import TwoTowers
@@ -64,6 +65,21 @@ class MultiTaskModel(nn.Module):
     def encoder(self) -> Encoder:
         """The first encoder; for most architectures, the only one."""
         return cast("Encoder", self.encoders[0])
+
+    @property
+    def cut(self) -> Cut:
+        """Between what tasks share and what each has of its own; `next_item` tasks do not lead through it."""
+        return self.sharing.cut
+
+    @property
+    def lookups(self) -> tuple[Cut, ...]:
+        """Between the embedding tables and the rest: nothing leads past them but the penalty on embeddings."""
+        return tuple(module.lookup for module in self.modules() if isinstance(module, FeatureEncoder))
+
+    @property
+    def compared_tasks(self) -> tuple[str, ...]:
+        """The architecture's tasks, whose gradients meet at `cut`."""
+        return self._in_architecture
 
     def forward(self, batch: Batch) -> dict[str, Tensor]:
         """Logits `[B, C_t]` by task, in task order; while training perhaps followed by what `auxiliary_losses` needs,

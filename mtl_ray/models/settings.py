@@ -40,6 +40,8 @@ Levels = Annotated[tuple[HiddenSizes, ...], Field(min_length=1)]
 class ModelSettings(Settings, ABC):
     """`model` of the config; `name` and the sizes of the shared part are added by each architecture."""
 
+    shares: ClassVar[bool] = True
+    """Whether the architecture's tasks share anything."""
     task_graph: ClassVar[Literal["ignored", "used", "required"]] = "ignored"
     """What the tasks' `given` means to the architecture."""
 

@@ -75,6 +75,10 @@ class RegressionTaskConfig(TaskSettings):
         return isinstance(self.loss, PoissonLoss | TweedieLoss)
 
     @property
+    def loss_may_be_negative(self) -> bool:
+        return isinstance(self.loss, PoissonLoss)
+
+    @property
     def level(self) -> float | None:
         """Which quantile is predicted; None where it is another measure of the label's centre."""
         return self.loss.level if isinstance(self.loss, QuantileLoss) else None

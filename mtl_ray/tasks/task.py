@@ -44,6 +44,11 @@ class TaskSettings(Settings, ABC):
     def _one_or_many(cls, value: Any) -> Any:
         return (value,) if isinstance(value, str) else () if value is None else value
 
+    @property
+    def loss_may_be_negative(self) -> bool:
+        """Whether a row's loss has no lower limit of 0, as that of a density has not."""
+        return False
+
     def label_column(self, name: str) -> str:
         """Column of the spine that holds the label of the task called `name`."""
         return name if self.label is None else self.label

@@ -37,6 +37,10 @@ class ValueTaskConfig(TaskSettings):
 
     type: Literal["value"] = "value"
 
+    @property
+    def loss_may_be_negative(self) -> bool:
+        return True
+
     def encode_labels(self, values: pa.ChunkedArray, column: str) -> np.ndarray:
         return amounts(values, column)
 

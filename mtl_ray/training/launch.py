@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import signal
 import threading
@@ -194,6 +195,8 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
         # Called when a worker group starts: after a failure the stream begins where its checkpoint stands.
         return batch_stream(replace(plan, start=latest_position(checkpoints)), columns, training.workers)
 
+    # How often Ray Train looks at its workers: at its own 2 s a short training waits longer than it works.
+    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
     board = start_board()
     trainer = TorchTrainer(
         train_worker,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,18 +12,20 @@ from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
+from mtl_ray.aggregation import Aggregation, AggregationContext
 from mtl_ray.checkpoint import Checkpoint, ModelContext, TrainingPosition, save_checkpoint
 from mtl_ray.config import Config
 from mtl_ray.errors import CheckpointError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import build_optimizer, build_schedule
+from mtl_ray.schema import LabelStatistics
 from mtl_ray.training.frozen import freeze
-from mtl_ray.weighting import Weighting
+from mtl_ray.weighting import Weighting, WeightingContext
 
 
 @dataclass
 class TrainingState:
-    """Model, optimizer, schedule, weighting and position of a run."""
+    """Model, optimizer, schedule, weighting, aggregation and position of a run."""
 
     config: Config
     context: ModelContext
@@ -30,6 +33,8 @@ class TrainingState:
     optimizer: Optimizer
     schedule: LRScheduler
     weighting: Weighting
+    aggregation: Aggregation | None
+    """None: the plain sum."""
     position: TrainingPosition
     epoch_totals: Tensor
     """Loss sums and weights over all ranks of the epoch's batches up to the last checkpoint that was written or read:
@@ -40,8 +45,9 @@ class TrainingState:
         """The state before the first step of a training of `total_steps`. Freezes what the config says, and raises
         ConfigError as `freeze` does."""
         freeze(model, config.training.frozen)
-        weighting = config.weighting.build({name: task.weight for name, task in config.tasks.items()})
-        weighting.to(next(model.parameters()).device)
+        device = next(model.parameters()).device
+        weighting = config.weighting.build(weighting_context(config, context.label_statistics)).to(device)
+        aggregation = config.aggregation.build(AggregationContext(model.task_names, config.seed))
         optimizer = build_optimizer(
             config.training.optimizer, model, list(weighting.parameters()), weighting.learning_rate
         )
@@ -52,6 +58,7 @@ class TrainingState:
             optimizer=optimizer,
             schedule=build_schedule(config.training.schedule, optimizer, total_steps),
             weighting=weighting,
+            aggregation=None if aggregation is None else aggregation.to(device),
             position=TrainingPosition(epoch=1, batch=0, step=0),
             epoch_totals=torch.zeros(2, len(config.tasks) + len(model.auxiliary_names), dtype=torch.float64),
         )
@@ -82,6 +89,7 @@ class TrainingState:
             "optimizer": self.optimizer.state_dict(),
             "schedule": self.schedule.state_dict(),
             "weighting": self.weighting.state_dict(),
+            "aggregation": {} if self.aggregation is None else self.aggregation.state_dict(),
             "epoch_totals": self.epoch_totals.cpu(),
         }
         save_checkpoint(folder, self.config, self.context, self.model.state_dict(), training, self.position)
@@ -100,5 +108,17 @@ class TrainingState:
         self.optimizer.load_state_dict(training["optimizer"])
         self.schedule.load_state_dict(training["schedule"])
         self.weighting.load_state_dict(training["weighting"])
+        if self.aggregation is not None:
+            self.aggregation.load_state_dict(training["aggregation"])
         self.epoch_totals = training["epoch_totals"]
         self.position = checkpoint.position
+
+
+def weighting_context(config: Config, statistics: Mapping[str, LabelStatistics]) -> WeightingContext:
+    """What the weighting of `config` is built from; `statistics` of the training part's labels by task."""
+    return WeightingContext(
+        task_weights={name: task.weight for name, task in config.tasks.items()},
+        statistics=statistics,
+        types={name: task.model_dump()["type"] for name, task in config.tasks.items()},
+        seed=config.seed,
+    )

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+import time
+from collections.abc import Callable, Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
 from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from mtl_ray import distributed
+from mtl_ray.aggregation import Aggregation, Place
 from mtl_ray.batch import Batch
 from mtl_ray.errors import DivergedError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.tasks import Task
 from mtl_ray.tasks.losses import task_losses
-from mtl_ray.training.objective import combined, packed
-from mtl_ray.weighting import Weighting
+from mtl_ray.training.backward import NonFiniteGradient, build_backward
+from mtl_ray.training.balance_record import BalanceRecord
+from mtl_ray.training.objective import Losses, combined, packed
+from mtl_ray.training.skipped import SkippedSteps
+from mtl_ray.weighting import StepLosses, Weighting
 
 
 class LossTotals:
@@ -74,19 +78,24 @@ class TrainStep:
     """Forward, loss, backward and update.
 
     The gradient is that of the weighted sum over tasks of (loss summed over all ranks' observed rows / number of
-    observed rows over all ranks): each rank scales its sum by world_size / global count, and DDP's mean over ranks
-    takes the world size out again. The losses that an architecture adds are normalised alike and come on top,
+    observed rows over all ranks): each rank scales its sum by world_size / global count, and the mean over ranks takes
+    the world size out again. With an aggregation, what the tasks share learns from the aggregate of the tasks' weighted
+    gradients instead of their sum. The losses that an architecture adds are normalised alike and come on top,
     unweighted. `clip_norm` is of the model's gradients; a learnt weighting's parameters are not clipped.
 
+    Where tasks' gradients are looked at by themselves and one of them, or its loss, is not finite, the step is left
+    out and counted.
+
     Attributes:
-        model: a `MultiTaskModel`, or DDP's wrapper of one.
         totals: losses since the last reset, those of the tasks first, then the auxiliary ones.
         epoch_totals: the same, to be reset by the epoch.
+        balance: what was seen of the tasks' gradients since the last reset.
+        skipped: steps that were left out.
     """
 
     def __init__(
         self,
-        model: nn.Module,
+        model: MultiTaskModel,
         tasks: Mapping[str, Task],
         weighting: Weighting,
         optimizer: Optimizer,
@@ -94,7 +103,16 @@ class TrainStep:
         clip_norm: float | None,
         precision: str,
         device: torch.device,
+        aggregation: Aggregation | None = None,
+        on: Place = "representation",
+        max_skipped_steps: int = 10,
     ) -> None:
+        """Every rank builds it at once: with several, `model` comes under DistributedDataParallel.
+
+        Args:
+            on: where the tasks' gradients are compared, if they are.
+            max_skipped_steps: how many steps in a row may be left out.
+        """
         self.model = model
         self.tasks = tasks
         self.weighting = weighting
@@ -103,27 +121,63 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.precision = precision
         self.device = device
-        names = (*tasks, *self._bare_model().auxiliary_names)
+        self._backward = build_backward(model, aggregation, on, weighting.needs_norms)
+        names = (*tasks, *model.auxiliary_names)
         self.totals = LossTotals(names, device)
         self.epoch_totals = LossTotals(names, device)
+        self.balance = BalanceRecord(tuple(tasks))
+        self.skipped = SkippedSteps(tuple(tasks), max_skipped_steps)
 
     def __call__(self, batch: Batch) -> None:
-        """Take one step. Collective: every rank calls it with its share of the same global batch."""
+        """Take one step. Collective: every rank calls it with its share of the same global batch.
+
+        Raises DivergedError, on all ranks alike, where too many steps in a row had to be left out.
+        """
         batch = to_precision(batch, self.device, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
+        began = time.perf_counter()
+        losses = self._losses(self._backward.forward, batch)
+        whole = StepLosses(losses.whole.double(), losses.observed)
+        if self._learn(losses, whole):
+            self.schedule.step()
+            self.totals.add(losses.sums, losses.weights)
+            self.epoch_totals.add(losses.sums, losses.weights)
+            self.weighting.end_step(whole)
+            self.balance.took(time.perf_counter() - began)
+            if self.weighting.wants_losses_after:
+                self.weighting.losses_after(self._losses_after(batch))
+
+    def _losses(self, forward: Callable[[Batch], dict[str, Tensor]], batch: Batch) -> Losses:
         with autocast(self.device, self.precision):
-            logits = self.model(batch)
+            logits = forward(batch)
         parts = task_losses(logits, batch, self.tasks)
-        added = tuple(self._bare_model().auxiliary_losses(batch, logits).values())
+        added = tuple(self.model.auxiliary_losses(batch, logits).values())
         total = distributed.start_sum(packed(parts, added))()
-        losses = combined(parts, added, total, distributed.world_size())
-        (self.weighting(losses.local, losses.whole, losses.observed) + losses.auxiliary.sum()).backward()
+        return combined(parts, added, total, distributed.world_size())
+
+    def _learn(self, losses: Losses, whole: StepLosses) -> bool:
+        """Gradients and update; False where the step was left out."""
+        by_task = self._backward.by_task
+        if by_task and not self.skipped.check_losses(whole):
+            return False
+        weights_T = self.weighting(whole)
+        try:
+            compared = self._backward(losses, weights_T)
+        except NonFiniteGradient as found:
+            self.optimizer.zero_grad(set_to_none=True)
+            self.skipped.count(found.task, "gradient")
+            return False
+        if compared is not None:
+            self.balance.add(compared)
+        norms_T = None if compared is None else compared.of_all(len(self.tasks)).to(self.device)
+        objective = self.weighting.objective(whole, norms_T)
+        if objective is not None:
+            torch.autograd.backward(objective)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
         self._update(losses.observed)
-        self.schedule.step()
-        self.totals.add(losses.sums, losses.weights)
-        self.epoch_totals.add(losses.sums, losses.weights)
+        self.skipped.reset()
+        return True
 
     @torch.no_grad()
     def _update(self, observed_T: Tensor) -> None:
@@ -133,10 +187,10 @@ class TrainStep:
             # A zero gradient would not be enough: the optimizer goes on by its momentum.
             parameter.copy_(torch.where(observed_T, parameter, old_T))
 
-    def _bare_model(self) -> MultiTaskModel:
-        model = self.model.module if isinstance(self.model, DistributedDataParallel) else self.model
-        assert isinstance(model, MultiTaskModel)
-        return model
+    @torch.no_grad()
+    def _losses_after(self, batch: Batch) -> StepLosses:
+        losses = self._losses(self.model, batch)
+        return StepLosses(losses.whole.double(), losses.observed)
 
 
 def to_precision(batch: Batch, device: torch.device, precision: str) -> Batch:

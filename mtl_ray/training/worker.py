@@ -14,8 +14,6 @@ import pyarrow as pa
 import ray.train
 import ray.train.torch
 import torch
-from torch import nn
-from torch.nn.parallel import DistributedDataParallel
 
 from mtl_ray import distributed
 from mtl_ray.batch import Batch
@@ -92,14 +90,10 @@ class Trainer:
         model.to(self.device)
         self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
         self._restore()
-        wrapped: nn.Module = model
-        if distributed.world_size() > 1:
-            # Buffers are constants, but for a batch norm's statistics, which come out equal on all ranks.
-            wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
         self.tasks = tasks
         self.model = model
         self.step = TrainStep(
-            wrapped,
+            model,
             tasks,
             self.state.weighting,
             self.state.optimizer,
@@ -107,6 +101,9 @@ class Trainer:
             config.training.clip_norm,
             config.training.precision,
             self.device,
+            self.state.aggregation,
+            config.aggregation.on,
+            config.training.max_skipped_steps,
         )
         self.step.epoch_totals.restore(self.state.epoch_totals)
         self.share = setup.plan.global_batch_size // distributed.world_size()
@@ -198,6 +195,7 @@ class Trainer:
                 "learning_rate": self.state.learning_rate,
                 **self._training_losses(losses),
                 **self._task_weights(),
+                **self._balance(),
             }
         )
 
@@ -257,8 +255,15 @@ class Trainer:
         }
 
     def _task_weights(self) -> dict[str, float]:
-        """What the weighting multiplies each task's loss by at this point."""
+        """What the weighting multiplied each task's loss by in the last step."""
         return {f"train/{task}/weight": weight for task, weight in self.state.weighting.by_task().items()}
+
+    def _balance(self) -> dict[str, float]:
+        """What was seen of the tasks' gradients since the last such record, and the steps left out so far."""
+        values = self.step.balance.values()
+        self.step.balance.reset()
+        skipped = {f"balance/{task}/skipped": float(n) for task, n in self.step.skipped.by_task.items() if n}
+        return {f"train/{name}": value for name, value in {**values, **skipped}.items()}
 
     def _total(self, losses: dict[str, float]) -> float:
         """Sum weighted by the config's task weights, whatever the weighting, so that epochs compare; a task without any

@@ -9,20 +9,19 @@ import torch
 from pydantic import Field
 from torch import Tensor
 
-from mtl_ray.schema import Settings
-from mtl_ray.weighting.weighting import Weighting
+from mtl_ray.weighting.settings import WeightingSettings
+from mtl_ray.weighting.weighting import StepLosses, Weighting, WeightingContext
 
 
-class DWAWeightingConfig(Settings):
+class DWAWeightingConfig(WeightingSettings):
     """`weighting: {name: dwa}`."""
 
     name: Literal["dwa"] = "dwa"
     temperature: float = Field(default=2.0, gt=0.0, allow_inf_nan=False)
     """Larger, and the weights are more alike."""
 
-    def build(self, task_weights: Mapping[str, float]) -> DWAWeighting:
-        """`task_weights` in task order."""
-        return DWAWeighting(task_weights, self.temperature)
+    def build(self, context: WeightingContext) -> DWAWeighting:
+        return DWAWeighting(context, self.temperature)
 
 
 class DWAWeighting(Weighting):
@@ -37,12 +36,12 @@ class DWAWeighting(Weighting):
     losses: Tensor
     """Mean losses of the last epoch but one and of the last, float64 `[2, T]`; NaN before there were any."""
 
-    def __init__(self, task_weights: Mapping[str, float], temperature: float) -> None:
-        super().__init__(task_weights)
+    def __init__(self, context: WeightingContext, temperature: float) -> None:
+        super().__init__(context)
         self._temperature = temperature
-        self.register_buffer("losses", torch.full((2, len(task_weights)), torch.nan, dtype=torch.float64))
+        self.register_buffer("losses", torch.full((2, len(self.tasks)), torch.nan, dtype=torch.float64))
 
-    def weights(self) -> Tensor:
+    def weights(self, losses: StepLosses) -> Tensor:  # noqa: ARG002
         before_T, last_T = self.losses
         defined_T = torch.isfinite(before_T) & torch.isfinite(last_T) & (before_T > 0) & (last_T > 0)
         ratio_T = torch.where(defined_T, last_T / before_T, 1.0)

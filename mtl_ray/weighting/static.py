@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Literal
 
 from torch import Tensor
 
-from mtl_ray.schema import Settings
-from mtl_ray.weighting.weighting import Weighting
+from mtl_ray.weighting.settings import WeightingSettings
+from mtl_ray.weighting.weighting import StepLosses, Weighting, WeightingContext
 
 
-class StaticWeightingConfig(Settings):
+class StaticWeightingConfig(WeightingSettings):
     """`weighting: {name: static}`: the weights are the tasks' own `weight`."""
 
     name: Literal["static"] = "static"
 
-    def build(self, task_weights: Mapping[str, float]) -> StaticWeighting:
-        """`task_weights` in task order."""
-        return StaticWeighting(task_weights)
+    def build(self, context: WeightingContext) -> StaticWeighting:
+        return StaticWeighting(context)
 
 
 class StaticWeighting(Weighting):
     """sum over t of w_t * L_t."""
 
-    def weights(self) -> Tensor:
+    def weights(self, losses: StepLosses) -> Tensor:  # noqa: ARG002
         return self.task_weights

@@ -1,4 +1,4 @@
-"""A worker process that dies in mid-epoch costs time, not results."""
+"""A worker process that dies in mid-epoch costs time, not results: the same seed gives the same model bit for bit."""
 
 from __future__ import annotations
 

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.errors import MtlRayError
+from mtl_ray.models.cut import Cut
 from mtl_ray.models.encoders.history import HistoryEncoder
 from mtl_ray.models.encoders.interactions import InteractionSettings
 from mtl_ray.models.encoders.numeric.numbers import Numbers
@@ -55,6 +56,8 @@ class FeatureEncoder(nn.Module):
         for feature in schema.lists:
             columns += [start[feature.vocabulary]] * feature.max_length
         self.register_buffer("offsets", torch.tensor(columns, dtype=torch.int64), persistent=False)
+        self.lookup = Cut()
+        """Between the table and the rest."""
         self.embedding: nn.Embedding | None = None
         if columns and borrowed is None:
             self.embedding = embedding_table(schema, self.embedding_dim, std)
@@ -73,8 +76,8 @@ class FeatureEncoder(nn.Module):
         fields, others = [], []
         table = self.embedding if table is None else table
         if table is not None and len(self.offsets):
-            gathered_BND = table(self._ids(batch) + self.offsets)
-            categorical_BFD, *lists = gathered_BND.split([self._num_categorical, *self._lengths], dim=1)
+            (gathered_BND,) = self.lookup(table(self._ids(batch) + self.offsets))
+            categorical_BFD, *lists = torch.split(gathered_BND, [self._num_categorical, *self._lengths], dim=1)
             embedded = dict(zip(self._lists, lists, strict=True))
             fields.append(categorical_BFD.flatten(1))
             fields += [history(batch, embedded, categorical_BFD) for history in self.histories]

@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mtl_ray.models.cut import Cut
 from mtl_ray.models.experts import Experts
 from mtl_ray.models.gate import Gate, Gating, Mixed, side_by_side
 from mtl_ray.models.settings import Levels
@@ -65,9 +66,12 @@ class FusionLevel(nn.Module):
         )
         self.out_size = modules[0].out_size
 
-    def forward(self, inputs: Sequence[Tensor]) -> list[Mixed]:
-        """The sum of both mixtures and the gate of AllExpertGF for each fused module, from `[B, D]` for each module."""
+    def forward(self, inputs: Sequence[Tensor], cut: Cut | None = None) -> list[Mixed]:
+        """The sum of both mixtures and the gate of AllExpertGF for each fused module, from `[B, D]` for each module.
+        `cut`: the structure's, at the last level."""
         expert_EBH = self.outputs_of(inputs)
+        if cut is not None:
+            inputs, expert_EBH = self._cut(cut, inputs, expert_EBH)
         every_EBH = torch.cat(expert_EBH)
         fused = []
         for gate, native, x_BD, own_EBH in zip(self.gates, self.native, inputs, expert_EBH, strict=False):
@@ -80,6 +84,12 @@ class FusionLevel(nn.Module):
     def outputs_of(self, inputs: Sequence[Tensor]) -> list[Tensor]:
         """Each module's native experts, `[E_m, B, H]`."""
         return [experts(x_BD) for experts, x_BD in zip(self.experts, inputs, strict=True)]
+
+    def _cut(self, cut: Cut, inputs: Sequence[Tensor], expert_EBH: list[Tensor]) -> tuple[list[Tensor], list[Tensor]]:
+        """What the fusion units read: the inputs of those modules that have one, and all experts."""
+        fused = len(self.gates)
+        read = cut(*inputs[:fused], *(own_EBH.transpose(0, 1) for own_EBH in expert_EBH))
+        return list(read[:fused]), [own_BEH.transpose(0, 1) for own_BEH in read[fused:]]
 
 
 class AdaTT(GatedSharing):
@@ -94,7 +104,7 @@ class AdaTT(GatedSharing):
         """At each level a gate a task, and below the last one the shared module's, over the experts of all modules: the
         tasks' in task order, the shared ones last."""
         inputs, gates = self._below_last(encoded)
-        fused = self._level(-1)(inputs)
+        fused = self._level(-1)(inputs, self.cut)
         gates |= self._named(len(self.levels), fused)
         return tuple(mixed.output for mixed in fused), gates
 

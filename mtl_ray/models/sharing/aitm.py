@@ -77,7 +77,7 @@ class AITM(Sharing):
         )
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        (x_BD,) = encoded
+        (x_BD,) = self.cut(encoded[0])
         arrived: dict[int, Tensor] = {}
         for task in self.graph.order:
             own_BH = self.bottoms[task](x_BD)

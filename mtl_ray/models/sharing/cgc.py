@@ -10,6 +10,7 @@ import torch
 from pydantic import Field
 from torch import Tensor, nn
 
+from mtl_ray.models.cut import Cut
 from mtl_ray.models.experts import Experts
 from mtl_ray.models.gate import Gate, Gating, Mixed, side_by_side
 from mtl_ray.models.settings import HiddenSizes
@@ -55,10 +56,15 @@ class ExtractionLevel(nn.Module):
         self.shared_gate = None if last else Gate(sum(own) + shared, in_size, gating)
         self.out_size = shared_experts.out_size
 
-    def forward(self, x_tasks: Sequence[Tensor], x_shared: Tensor) -> tuple[list[Mixed], Mixed | None]:
+    def forward(
+        self, x_tasks: Sequence[Tensor], x_shared: Tensor, cut: Cut | None = None
+    ) -> tuple[list[Mixed], Mixed | None]:
         """The mixture of each task, of its own experts and the shared ones, and below the last level the shared one, of
-        all tasks' experts in task order and the shared ones."""
+        all tasks' experts in task order and the shared ones. `cut`: the structure's, at the last level."""
         shared_EBH = self.shared_experts(x_shared)
+        if cut is not None:
+            *x_tasks, shared_BEH = cut(*x_tasks, shared_EBH.transpose(0, 1))
+            shared_EBH = shared_BEH.transpose(0, 1)
         task_EBH = [experts(x_BD) for experts, x_BD in zip(self.task_experts, x_tasks, strict=True)]
         outputs = [
             gate(x_BD, torch.cat([own_EBH, shared_EBH]))
@@ -80,7 +86,7 @@ class CGC(GatedSharing):
     def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
         """A gate a task, over its own experts and the shared ones."""
         (x_BD,) = encoded
-        outputs, _ = self.level([x_BD] * len(self.out_sizes), x_BD)
+        outputs, _ = self.level([x_BD] * len(self.out_sizes), x_BD, self.cut)
         gates: dict[GateKey, Tensor] = {(1, task): mixed.gate for task, mixed in enumerate(outputs)}
         return tuple(mixed.output for mixed in outputs), gates
 

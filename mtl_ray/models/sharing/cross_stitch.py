@@ -52,6 +52,8 @@ class CrossStitch(Sharing):
         for layer, rows in enumerate(self.stitches):
             assert isinstance(rows, nn.ParameterList)
             column_TBH = self.columns.layer(layer, mixed_TBH)
+            if layer == len(self.stitches) - 1:
+                column_TBH = self.cut(column_TBH.transpose(0, 1))[0].transpose(0, 1)
             mixed_TBH = torch.einsum("ts,sbh->tbh", torch.stack(tuple(rows)), column_TBH)
         return mixed_TBH.unbind(dim=0)
 

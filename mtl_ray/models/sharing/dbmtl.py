@@ -55,7 +55,7 @@ class DBMTL(Sharing):
         self.out_sizes = [layers.out_size for layers in relation]
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        shared_BH = self.bottom(encoded[0])
+        (shared_BH,) = self.cut(self.bottom(encoded[0]))
         hidden: dict[int, Tensor] = {}
         for task in self.graph.order:
             parts = [self.specific[task](shared_BH), *(hidden[parent] for parent in self.graph.parents[task])]

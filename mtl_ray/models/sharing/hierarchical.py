@@ -84,8 +84,9 @@ class Hierarchical(Sharing):
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
         hidden = [encoded[0]]
-        for layer in self.layers:
-            hidden.append(layer(hidden[-1]))
+        for depth, layer in enumerate(self.layers, start=1):
+            x_BH = layer(hidden[-1])
+            hidden += self.cut(x_BH) if depth == min(self.exits) else (x_BH,)
         return tuple(hidden[depth] for depth in self.exits)
 
     def representation(self, encoded: Encoded) -> Tensor:

@@ -180,7 +180,11 @@ class HoME(GatedSharing):
         """Level 1: a gate a group, over its own experts and the shared ones, and the shared gate, over those of all
         groups and the shared ones. Level 2: a gate a task, over its own, its group's and the shared experts."""
         z, gates = self._meta(encoded)
-        group_EBH = [experts(x_BD) for experts, x_BD in zip(self.upper_experts, z, strict=True)]
+        group_BEH = [experts(x_BD).transpose(0, 1) for experts, x_BD in zip(self.upper_experts, z, strict=True)]
+        # z_s is read below alone.
+        read = self.cut(*z[:-1], *group_BEH)
+        z = list(read[: len(self.groups)])
+        group_EBH = [group.transpose(0, 1) for group in read[len(self.groups) :]]
         outputs = []
         for task, (experts, mixture) in enumerate(zip(self.task_experts, self.task_mixtures, strict=True)):
             group = self._group_of[task]

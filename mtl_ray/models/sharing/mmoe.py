@@ -48,12 +48,11 @@ class MMoE(GatedSharing):
 
     def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
         """A gate a task, over the experts."""
-        (x_BD,) = encoded
-        expert_EBH = self.experts(x_BD)
+        x_BD, expert_BEH = self.cut(encoded[0], self.experts(encoded[0]).transpose(0, 1))
         score_BTE = self._scores(x_BD)
         gate_BTE = self._gating.weights(score_BTE)
         used_BTE = self._gating.thinned(score_BTE) if self.training and self._gating.expert_dropout else gate_BTE
-        mixed_BTH = torch.einsum("bte,ebh->bth", used_BTE, expert_EBH)
+        mixed_BTH = torch.einsum("bte,beh->bth", used_BTE, expert_BEH)
         return mixed_BTH.unbind(dim=1), {(1, task): gate_BE for task, gate_BE in enumerate(gate_BTE.unbind(dim=1))}
 
     def representation(self, encoded: Encoded) -> Tensor:

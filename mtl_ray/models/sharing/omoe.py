@@ -43,7 +43,7 @@ class OMoE(GatedSharing):
     def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
         """One gate, over the experts."""
         output_BH, gate_BE = self._mixed(encoded)
-        return (output_BH,) * len(self.out_sizes), {(1, "shared gate"): gate_BE}
+        return self.cut(output_BH) * len(self.out_sizes), {(1, "shared gate"): gate_BE}
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The mixed experts, `[B, H]`."""

@@ -120,8 +120,8 @@ class PEPNet(Sharing):
         self.out_sizes = [tower.out_size for tower in towers]
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        personal_BD = self.representation(encoded)
-        prior_BP = torch.cat([encoded[2], personal_BD.detach()], dim=1)
+        personal_BD, prior_BP = self.cut(self.representation(encoded), encoded[2])
+        prior_BP = torch.cat([prior_BP, personal_BD.detach()], dim=1)
         return tuple(layers(personal_BD, prior_BP) for layers in self.task_layers)
 
     def representation(self, encoded: Encoded) -> Tensor:

@@ -52,7 +52,7 @@ class PLE(GatedSharing):
         """At each level a gate a task, over its own experts and the shared ones; below the last one the shared gate,
         over the experts of all tasks in task order and the shared ones."""
         x_tasks, x_shared, gates = self._below_last(encoded)
-        outputs, _ = self._level(-1)(x_tasks, x_shared)
+        outputs, _ = self._level(-1)(x_tasks, x_shared, self.cut)
         gates |= {(len(self.levels), task): mixed.gate for task, mixed in enumerate(outputs)}
         return tuple(mixed.output for mixed in outputs), gates
 

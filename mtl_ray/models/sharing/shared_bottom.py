@@ -34,7 +34,7 @@ class SharedBottom(Sharing):
         self.out_sizes = (bottom.out_size,) * num_tasks
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        return (self.bottom(encoded[0]),) * len(self.out_sizes)
+        return self.cut(self.bottom(encoded[0])) * len(self.out_sizes)
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The bottom's output; the encoded rows where it has no layer."""

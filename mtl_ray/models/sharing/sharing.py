@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss
+from mtl_ray.models.cut import Cut
 
 Encoded = tuple[Tensor, ...]
 """Encoded rows `[B, D_i]`, one tensor for each of the architecture's `encoding_sets`; most have one."""
@@ -26,6 +27,13 @@ class Sharing(nn.Module, ABC):
     """Width H_t of each task's input."""
     auxiliary_names: tuple[str, ...] = ()
     """Keys of `auxiliary_losses`."""
+    cut: Cut
+    """Where the tasks' gradients are compared: `forward` passes through it what all tasks read last, and whatever else
+    leads past that from shared parameters to a task. Nothing, where tasks share nothing."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.cut = Cut()
 
     @abstractmethod
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Literal
+from typing import ClassVar, Literal
 
 from torch import Tensor, nn
 
@@ -18,6 +18,8 @@ from mtl_ray.tasks.graph import TaskGraph
 
 class SingleTaskConfig(ModelSettings):
     """`model: {name: single_task}`."""
+
+    shares: ClassVar[bool] = False
 
     name: Literal["single_task"] = "single_task"
     bottom: HiddenSizes = (256, 128)

@@ -104,8 +104,8 @@ class SNR(Sharing):
         self.task_connections = nn.ModuleList(Connection(count, size, transform) for _ in range(num_tasks))
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        expert_EBH = self._top(encoded)
-        return tuple(connection(expert_EBH) for connection in self.task_connections)
+        (expert_BEH,) = self.cut(self._top(encoded).transpose(0, 1))
+        return tuple(connection(expert_BEH.transpose(0, 1)) for connection in self.task_connections)
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The last level's sub-networks side by side, `[B, E * H]`."""

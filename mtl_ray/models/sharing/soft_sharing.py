@@ -50,7 +50,8 @@ class SoftSharing(Sharing):
         self._distance_weight = distance_weight
 
     def forward(self, encoded: Encoded) -> tuple[Tensor, ...]:
-        return tuple(bottom(encoded[0]) for bottom in self.bottoms)
+        (x_BD,) = self.cut(encoded[0])
+        return tuple(bottom(x_BD) for bottom in self.bottoms)
 
     def representation(self, encoded: Encoded) -> Tensor:
         """The encoded rows, `[B, D_in]`."""

@@ -66,7 +66,8 @@ class STEM(GatedSharing):
     def mix(self, encoded: Encoded) -> tuple[tuple[Tensor, ...], dict[GateKey, Tensor]]:
         """A gate a task, over the experts of all tasks in task order and the shared ones."""
         x_shared, *x_tasks = encoded
-        shared_EBH = self.shared_experts(x_shared)
+        x_shared, shared_BEH = self.cut(x_shared, self.shared_experts(x_shared).transpose(0, 1))
+        shared_EBH = shared_BEH.transpose(0, 1)
         task_EBH = [experts(x_BD) for experts, x_BD in zip(self.task_experts, x_tasks, strict=True)]
         outputs = []
         gates: dict[GateKey, Tensor] = {}

@@ -65,6 +65,9 @@ def train_here(config: Config, snapshot: Snapshot, out: Path) -> Trained:
         config.training.clip_norm,
         config.training.precision,
         DEVICE,
+        state.aggregation,
+        config.aggregation.on,
+        config.training.max_skipped_steps,
     )
     stopping = config.training.early_stopping
     epochs: list[dict[str, float]] = []

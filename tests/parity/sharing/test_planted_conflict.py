@@ -18,7 +18,7 @@ from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, buil
 from mtl_ray.schema import BatchSchema, LabelStatistics
 from mtl_ray.tasks import BinaryTaskConfig
 from mtl_ray.training.step import TrainStep
-from mtl_ray.weighting import StaticWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
 from tests.planted_conflict import ALONE, EXPERTS, NARROW, SHARED, TASKS, rows
 
 TRAIN, TEST, BATCH, EPOCHS = 4000, 4000, 100, 5
@@ -35,7 +35,7 @@ def trained(model_config: dict[str, Any], seed: int = SEED) -> np.ndarray:
     model = TypeAdapter(ModelConfig).validate_python(model_config).build(schema, tasks)
     optimizer = build_optimizer(OptimizerConfig(learning_rate=0.02), model)
     schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, EPOCHS * TRAIN // BATCH)
-    weighting = StaticWeightingConfig().build(dict.fromkeys(TASKS, 1.0))
+    weighting = StaticWeightingConfig().build(WeightingContext(dict.fromkeys(TASKS, 1.0)))
     step = TrainStep(model, tasks, weighting, optimizer, schedule, None, "fp32", torch.device("cpu"))
     for epoch in range(EPOCHS):
         order = np.random.default_rng([seed, epoch]).permutation(TRAIN)

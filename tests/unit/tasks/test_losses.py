@@ -12,7 +12,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.sharing import MMoEConfig
 from mtl_ray.tasks.losses import normalise, task_losses
-from mtl_ray.weighting import StaticWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, StepLosses, WeightingContext
 from tests.random_batch import SCHEMA, make_tasks, part_of, random_batch
 
 ROWS = 30
@@ -44,7 +44,7 @@ def gradients(model: MultiTaskModel, total: Tensor) -> dict[str, Tensor]:
 def on_ranks(model: MultiTaskModel, parts: list[Batch], naive: bool = False) -> tuple[Tensor, dict[str, Tensor]]:
     """Losses `[T]` and gradients averaged over ranks, as DistributedDataParallel does."""
     tasks = make_tasks()
-    weighting = StaticWeightingConfig().build(WEIGHTS)
+    weighting = StaticWeightingConfig().build(WeightingContext(WEIGHTS))
     local = [task_losses(model(part), part, tasks) for part in parts]
     global_weights = torch.stack([weights for _, weights in local]).sum(dim=0)
     losses, grads = [], []
@@ -54,7 +54,8 @@ def on_ranks(model: MultiTaskModel, parts: list[Batch], naive: bool = False) -> 
         else:
             loss = normalise(sums, global_weights, world_size=len(parts))
         losses.append(loss.detach())
-        grads.append(gradients(model, weighting(loss, loss.detach(), loss.detach() != 0)))
+        weights = weighting(StepLosses(loss.detach(), loss.detach() != 0))
+        grads.append(gradients(model, torch.dot(loss, weights)))
     mean = {name: torch.stack([grad[name] for grad in grads]).mean(dim=0) for name in grads[0]}
     return torch.stack(losses).mean(dim=0), mean
 

@@ -11,8 +11,7 @@ import pytest
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
@@ -21,7 +20,7 @@ from mtl_ray.models.settings import ModelSettings
 from mtl_ray.models.sharing import AITMConfig, ESCM2Config, MMoE, MMoEConfig, SoftSharingConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
 from mtl_ray.training.step import TrainStep
-from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig, Weighting
+from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig, Weighting, WeightingContext
 from tests.random_batch import part_of
 from tests.unit.models.task_sets import SERIAL
 
@@ -53,11 +52,10 @@ def train(name: str, rank: int, ranks: int) -> tuple[dict[str, Tensor], dict[str
     with torch.no_grad():
         for parameter in (*model.towers.parameters(), *gates_of(model)):
             parameter.normal_()  # so that AITM's calibrator and the load balance have something to push down
-    wrapped: nn.Module = DistributedDataParallel(model, broadcast_buffers=False) if ranks > 1 else model
     weighting = weighting_of(name)
     optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model, list(weighting.parameters()), 0.1)
     schedule = build_schedule(ScheduleConfig(), optimizer, STEPS)
-    step = TrainStep(wrapped, tasks, weighting, optimizer, schedule, 1.0, "fp64", torch.device("cpu"))
+    step = TrainStep(model, tasks, weighting, optimizer, schedule, 1.0, "fp64", torch.device("cpu"))
     for number in range(STEPS):
         step(share(sparse(SERIAL.batch(ROWS, seed=number, dtype=torch.float64), number), rank, ranks))
     learnt = {f"weighting.{key}": value for key, value in weighting.state_dict().items()}
@@ -66,7 +64,7 @@ def train(name: str, rank: int, ranks: int) -> tuple[dict[str, Tensor], dict[str
 
 def weighting_of(name: str) -> Weighting:
     config = UncertaintyWeightingConfig() if name == LEARNT else StaticWeightingConfig()
-    return config.build(dict.fromkeys(SERIAL.schema.tasks, 0.5))
+    return config.build(WeightingContext(dict.fromkeys(SERIAL.schema.tasks, 0.5)))
 
 
 def gates_of(model: MultiTaskModel) -> list[Tensor]:
@@ -134,7 +132,7 @@ def test_a_large_penalty_draws_the_tasks_together() -> None:
         model = SoftSharingConfig(bottom=(6,), tower=(4,), distance_weight=weight).build(SERIAL.schema, tasks)
         optimizer = build_optimizer(OptimizerConfig(learning_rate=0.05), model)
         schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, 20)
-        weighting = StaticWeightingConfig().build(dict.fromkeys(tasks, 1.0))
+        weighting = StaticWeightingConfig().build(WeightingContext(dict.fromkeys(tasks, 1.0)))
         step = TrainStep(model, tasks, weighting, optimizer, schedule, None, "fp32", torch.device("cpu"))
         for number in range(20):
             step(SERIAL.batch(ROWS, seed=number))

@@ -11,7 +11,7 @@ from mtl_ray.models.sharing import MMoEConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
 from mtl_ray.training.frozen import freeze
 from mtl_ray.training.step import TrainStep
-from mtl_ray.weighting import StaticWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
 from tests.random_batch import SCHEMA, make_tasks, random_batch
 
 
@@ -34,7 +34,7 @@ def test_a_step_moves_all_but_what_is_frozen() -> None:
     before = {name: value.clone() for name, value in model.state_dict().items()}
     optimizer = build_optimizer(OptimizerConfig(weight_decay=0.1, embedding_weight_decay=0.1), model)
     schedule = build_schedule(ScheduleConfig(), optimizer, 2)
-    weighting = StaticWeightingConfig().build(dict.fromkeys(tasks, 1.0))
+    weighting = StaticWeightingConfig().build(WeightingContext(dict.fromkeys(tasks, 1.0)))
     step = TrainStep(model, tasks, weighting, optimizer, schedule, 1.0, "fp32", torch.device("cpu"))
     step(random_batch(32))
     for name, value in model.state_dict().items():

@@ -11,8 +11,7 @@ import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
 from sklearn.metrics import roc_auc_score
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from mtl_ray import distributed
 from mtl_ray.batch import Batch
@@ -23,7 +22,7 @@ from mtl_ray.schema import BatchSchema, CategoricalFeature, LabelStatistics
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig, Task
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import validate
-from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig, WeightingContext
 from tests.random_batch import part_of
 from tests.unit.models.next_item_set import NEXT, with_next_item
 from tests.unit.models.task_sets import PLAIN
@@ -67,13 +66,10 @@ def trained(name: str, correct: bool, order: str, ranks: int) -> tuple[dict[str,
     tasks = with_next_item(PLAIN, NEXT.model_copy(update={"correct_popularity": correct})).tasks()
     schema = PLAIN.schema.model_copy(update={"tasks": tuple(tasks)})
     model = MODELS[name].build(schema, tasks).double()
-    weighting = UncertaintyWeightingConfig().build(dict.fromkeys(tasks, 1.0))
+    weighting = UncertaintyWeightingConfig().build(WeightingContext(dict.fromkeys(tasks, 1.0)))
     optimizer = build_optimizer(OptimizerConfig(learning_rate=0.01), model, list(weighting.parameters()))
     schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, STEPS)
-    wrapped: nn.Module = model
-    if ranks > 1:
-        wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
-    step = TrainStep(wrapped, tasks, weighting, optimizer, schedule, None, "fp64", CPU)
+    step = TrainStep(model, tasks, weighting, optimizer, schedule, None, "fp64", CPU)
     tensors = {}
     for number in range(STEPS):
         step(share(batch_of(number, order), ranks))
@@ -210,7 +206,14 @@ def test_planted_tastes_are_found_in_pairs_that_were_never_shown(correct: bool) 
     optimizer = build_optimizer(OptimizerConfig(learning_rate=0.01), model)
     schedule = build_schedule(ScheduleConfig(decay="constant"), optimizer, 300)
     step = TrainStep(
-        model, tasks, StaticWeightingConfig().build(dict.fromkeys(tasks, 1.0)), optimizer, schedule, 1.0, "fp32", CPU
+        model,
+        tasks,
+        StaticWeightingConfig().build(WeightingContext(dict.fromkeys(tasks, 1.0))),
+        optimizer,
+        schedule,
+        1.0,
+        "fp32",
+        CPU,
     )
     for _ in range(300):
         chosen = shown[torch.multinomial(weight, 256, replacement=True, generator=random)]

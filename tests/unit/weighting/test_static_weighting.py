@@ -1,26 +1,21 @@
-"""The weighted sum."""
+"""The config's weights, as they are."""
 
 from __future__ import annotations
 
-import pytest
 import torch
 
-from mtl_ray.weighting import StaticWeightingConfig
+from mtl_ray.weighting import StaticWeightingConfig, StepLosses, WeightingContext
 
 
-@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-def test_total_and_gradient_are_those_of_the_weighted_sum(dtype: torch.dtype) -> None:
-    weighting = StaticWeightingConfig().build({"click": 0.1, "cart": 0.0, "value": 2.0})
-    losses = torch.tensor([3.0, 5.0, 0.25], dtype=dtype, requires_grad=True)
-    total = weighting(losses, losses.detach(), torch.ones(3, dtype=torch.bool))
-    total.backward()
-    assert total.shape == ()
-    torch.testing.assert_close(total, torch.tensor(0.8, dtype=dtype))
-    torch.testing.assert_close(losses.grad, torch.tensor([0.1, 0.0, 2.0], dtype=dtype))
+def test_weights_are_the_configs() -> None:
+    weighting = StaticWeightingConfig().build(WeightingContext({"click": 0.1, "cart": 0.0, "value": 2.0}))
+    losses = StepLosses(torch.tensor([3.0, 5.0, 0.0], dtype=torch.float64), torch.tensor([True, True, False]))
+    assert weighting(losses).tolist() == [0.1, 0.0, 2.0]
     assert weighting.by_task() == {"click": 0.1, "cart": 0.0, "value": 2.0}
+    assert weighting.objective(losses, None) is None
 
 
 def test_there_is_nothing_to_learn_or_to_store() -> None:
-    weighting = StaticWeightingConfig().build({"click": 1.0})
+    weighting = StaticWeightingConfig().build(WeightingContext({"click": 1.0}))
     assert list(weighting.parameters()) == []
     assert weighting.state_dict() == {}

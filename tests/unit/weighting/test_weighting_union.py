@@ -6,52 +6,89 @@ from typing import Any, get_args
 
 import pytest
 import torch
+from torch import Tensor
 
-from mtl_ray.weighting import WeightingConfig
+from mtl_ray.schema import LabelStatistics
+from mtl_ray.weighting import StepLosses, Weighting, WeightingConfig, WeightingContext
 
 MEMBERS: tuple[Any, ...] = get_args(get_args(WeightingConfig)[0])
-WEIGHTS = {"click": 0.5, "cart": 0.0, "value": 2.0}
+CONTEXT = WeightingContext(
+    {"click": 0.5, "cart": 0.0, "value": 2.0},
+    {
+        "click": LabelStatistics(observed=100, mean=0.2),
+        "cart": LabelStatistics(observed=100, mean=0.01),
+        "value": LabelStatistics(observed=100, mean=3.0),
+    },
+    {"click": "binary", "cart": "binary", "value": "regression"},
+    seed=7,
+)
+NORMS = torch.tensor([0.3, 2.0, 0.0], dtype=torch.float64)
 every_member = pytest.mark.parametrize("member", MEMBERS, ids=lambda member: member.__name__)
 
 
-@every_member
-def test_the_total_weighs_each_rank_s_losses_as_it_says(member: Any) -> None:
-    weighting = member().build(WEIGHTS)
-    ranks = torch.tensor([[3.0, 5.0, 0.25], [1.0, 2.0, 0.5]], dtype=torch.float64, requires_grad=True)
-    observed = torch.ones(3, dtype=torch.bool)
-    for losses in ranks:
-        weighting(losses, ranks.detach().mean(dim=0), observed).backward()
-    torch.testing.assert_close(ranks.grad, weighting.weights().expand(2, 3))
-    assert weighting.by_task() == dict(zip(WEIGHTS, weighting.weights().tolist(), strict=True))
-    assert weighting.by_task()["cart"] == 0.0
+def losses(step: int, value_observed: bool = True) -> StepLosses:
+    values = torch.tensor([3.0 / (1 + step), 5.0, 0.25], dtype=torch.float64)
+    observed = torch.tensor([True, True, value_observed])
+    return StepLosses(torch.where(observed, values, 0.0), observed)
 
 
-@every_member
-def test_parameters_have_an_entry_a_task_and_learn_from_global_losses_alone(member: Any) -> None:
-    weighting = member().build(WEIGHTS)
-    whole = torch.tensor([3.0, 5.0, 0.25], dtype=torch.float64)
-    observed = torch.tensor([True, True, False])
-    found = []
-    for losses in (torch.zeros(3, dtype=torch.float64), torch.tensor([6.0, 1.0, 0.0], dtype=torch.float64)):
+def take(weighting: Weighting, step: int, value_observed: bool = True) -> Tensor:
+    """One step, the parameters' one by plain descent; returns the weights."""
+    seen = losses(step, value_observed)
+    weights = weighting(seen).clone()
+    objective = weighting.objective(seen, NORMS if weighting.needs_norms else None)
+    if objective is not None:
         weighting.zero_grad()
-        weighting(losses.requires_grad_(), whole, observed).backward()
-        found.append([parameter.grad.clone() for parameter in weighting.parameters()])
-    for first, second in zip(*found, strict=True):
-        assert first.shape == (3,)
-        assert torch.equal(first, second)
-        assert first[2] == 0.0
+        objective.backward()
+        with torch.no_grad():
+            for parameter in weighting.parameters():
+                assert parameter.grad is not None
+                parameter -= 0.01 * parameter.grad
+    weighting.end_step(seen)
+    if weighting.wants_losses_after:
+        weighting.losses_after(losses(step + 1, value_observed))
+    return weights
 
 
 @every_member
-def test_state_dict_round_trip(member: Any) -> None:
-    weighting, other = member().build(WEIGHTS), member().build(WEIGHTS)
-    for epoch in range(3):
-        weighting.end_epoch({"click": 1.0 / (1 + epoch), "cart": 1.0, "value": 2.0})
-    with torch.no_grad():
-        for parameter in weighting.parameters():
-            parameter.normal_()
-    other.load_state_dict(weighting.state_dict())
-    assert torch.equal(other.weights(), weighting.weights())
+def test_weights_are_finite_not_negative_and_told_by_task(member: Any) -> None:
+    weighting = member().build(CONTEXT)
+    assert weighting.by_task() == CONTEXT.task_weights
+    for step in range(5):
+        weights = take(weighting, step, value_observed=step != 2)
+        assert weights.shape == (3,)
+        assert weights.dtype == torch.float64
+        assert not weights.requires_grad
+        assert torch.isfinite(weights).all()
+        assert (weights >= 0).all()
+        assert weights[1] == 0.0  # its config says 0
+        assert weighting.by_task() == dict(zip(weighting.tasks, weights.tolist(), strict=True))
+
+
+@every_member
+def test_parameters_have_an_entry_a_task_and_rest_where_it_is_not_observed(member: Any) -> None:
+    weighting = member().build(CONTEXT)
+    seen = losses(0, value_observed=False)
+    weighting(seen)
+    objective = weighting.objective(seen, NORMS)
+    assert (objective is None) == (not list(weighting.parameters()))
+    if objective is not None:
+        objective.backward()
+    for parameter in weighting.parameters():
+        assert parameter.shape == (3,)
+        assert parameter.grad is not None
+        assert parameter.grad[2] == 0.0
+
+
+@every_member
+def test_a_restored_weighting_goes_on_as_the_first_would_have(member: Any) -> None:
+    weighting, other = member().build(CONTEXT), member().build(CONTEXT)
+    for step in range(3):
+        take(weighting, step)
+        weighting.end_epoch({"click": 1.0 / (1 + step), "cart": 1.0, "value": 2.0})
+    other.load_state_dict({name: value.clone() for name, value in weighting.state_dict().items()})
+    for step in range(3, 6):
+        assert torch.equal(take(weighting, step), take(other, step))
 
 
 @every_member
