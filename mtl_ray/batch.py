@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 import torch
 from torch import Tensor
@@ -37,6 +39,11 @@ class Batch:
     def __len__(self) -> int:
         return int(self.row_id.shape[0])
 
+    def parts(self, number: int) -> list[Batch]:
+        """The rows in `number` consecutive parts as equal as can be, fewer where there are fewer rows; not copies."""
+        bounds = [len(self) * part // number for part in range(number + 1)]
+        return [self._rows(slice(begin, end)) for begin, end in pairwise(bounds) if begin < end]
+
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """The batch on `device`; floating tensors as `dtype` where it is given."""
 
@@ -44,15 +51,21 @@ class Batch:
             wanted = dtype if dtype is not None and tensor.is_floating_point() else tensor.dtype
             return tensor.to(device=device, dtype=wanted, non_blocking=True)
 
+        return self._with_each(move)
+
+    def _rows(self, rows: slice) -> Batch:
+        return self._with_each(lambda tensor: tensor[rows])
+
+    def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:
         return Batch(
-            categorical=move(self.categorical),
-            numeric=move(self.numeric),
-            labels=move(self.labels),
-            observed=move(self.observed),
-            sample_weight=move(self.sample_weight),
-            row_id=move(self.row_id),
-            lists={name: move(tensor) for name, tensor in self.lists.items()},
-            ages={name: move(tensor) for name, tensor in self.ages.items()},
-            vectors={name: move(tensor) for name, tensor in self.vectors.items()},
-            task_inputs={name: move(tensor) for name, tensor in self.task_inputs.items()},
+            categorical=change(self.categorical),
+            numeric=change(self.numeric),
+            labels=change(self.labels),
+            observed=change(self.observed),
+            sample_weight=change(self.sample_weight),
+            row_id=change(self.row_id),
+            lists={name: change(tensor) for name, tensor in self.lists.items()},
+            ages={name: change(tensor) for name, tensor in self.ages.items()},
+            vectors={name: change(tensor) for name, tensor in self.vectors.items()},
+            task_inputs={name: change(tensor) for name, tensor in self.task_inputs.items()},
         )

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import get_args
 
 from mtl_ray.aggregation import AggregationSettings, SumConfig
 from mtl_ray.errors import ConfigError
 from mtl_ray.models import ModelConfig
 from mtl_ray.models.settings import ModelSettings
+from mtl_ray.tasks import NextItemTaskConfig, TaskSettings
 from mtl_ray.weighting.settings import WeightingSettings
 
 
@@ -38,6 +39,23 @@ def check_comparison(
             allowed=", ".join(_name(member.model_construct()) for member in members if member.shares),
             fix=f"choose one of these as model.name, or {instead}",
         )
+
+
+def check_accumulation(parts: int, model: ModelSettings, tasks: Mapping[str, TaskSettings]) -> None:
+    """Raise `ConfigError` where a step in parts would not be the step of the whole batch."""
+    if parts == 1:
+        return
+    next_item = [name for name, task in tasks.items() if isinstance(task, NextItemTaskConfig)]
+    if model.norm != "batch" and not next_item:
+        return
+    what = "model.norm=batch" if model.norm == "batch" else f"tasks.{next_item[0]}, of type next_item,"
+    raise ConfigError(
+        f"A step cannot be taken in parts: {what} looks at all rows of a batch at once.",
+        where="training.accumulate",
+        found=parts,
+        allowed="1",
+        fix="remove training.accumulate, or " + ("choose model.norm=layer" if model.norm == "batch" else "the task"),
+    )
 
 
 def _name(leaf: ModelSettings | WeightingSettings | AggregationSettings) -> str:

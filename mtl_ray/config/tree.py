@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
-from mtl_ray.config.balancing import check_comparison
+from mtl_ray.config.balancing import check_accumulation, check_comparison
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
@@ -45,6 +45,9 @@ class TrainingConfig(Settings):
     epochs: int = Field(default=3, ge=1)
     global_batch_size: int = Field(default=4096, ge=1)
     """Rows of one step over all workers together; every worker takes global_batch_size / workers of them."""
+    accumulate: int = Field(default=1, ge=1)
+    """Parts that a worker's rows of a step go through the model in, one after the other: less memory for the same step,
+    and, from 2 on, one more forward pass (two, where tasks' gradients are compared)."""
     workers: int = Field(default=2, ge=1)
     """Ray Train workers, one process (and one GPU where use_gpu) each."""
     cpus_per_worker: float = Field(default=1.0, gt=0)
@@ -121,6 +124,7 @@ class Config(Settings):
         self.model.check_tasks(in_architecture(self.tasks))
         self.weighting.check_tasks(self.tasks)
         check_comparison(self.model, self.weighting, self.aggregation, tuple(in_architecture(self.tasks)))
+        check_accumulation(self.training.accumulate, self.model, self.tasks)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

@@ -10,6 +10,7 @@ import yaml
 
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.report.advice import Advice, advice
+from mtl_ray.report.balance_content import BalanceContent, balance_content
 from mtl_ray.report.charts import training
 from mtl_ray.report.contract_content import ContractContent, contract_content
 from mtl_ray.report.data_content import DataContent, data_content
@@ -19,6 +20,7 @@ from mtl_ray.report.header import Fact, Verdict, finished_at, header_facts, node
 from mtl_ray.report.history import History
 from mtl_ray.report.inside_content import InsideContent, inside_content
 from mtl_ray.report.run_files import RunFiles
+from mtl_ray.report.score_content import ScoreContent, score_content
 from mtl_ray.report.task_content import TaskContent, task_content
 from mtl_ray.report.task_diagrams import Chart
 
@@ -60,8 +62,10 @@ class Page:
     tasks: tuple[TaskContent, ...]
     overview: tuple[OverviewTable, ...]
     evaluation: EvaluationContent | None
+    score: ScoreContent | None
     curves: tuple[Chart, ...]
     training_facts: tuple[Fact, ...]
+    balance: BalanceContent | None
     inside: InsideContent | None
     data: DataContent
     contract: ContractContent | None
@@ -87,8 +91,10 @@ def collect(run: RunFiles) -> Page:
         tasks=tasks,
         overview=() if evaluation is None else _overview(tasks),
         evaluation=None if evaluation is None else _evaluation(evaluation, list(run.evaluations)),
+        score=None if evaluation is None else score_content(evaluation),
         curves=_curves(history),
         training_facts=training_facts(run),
+        balance=balance_content(run.config, history),
         inside=inside_content(run.diagnostics, run.transfer),
         data=data_content(run.training_set, run.config),
         contract=contract_content(run.contract, run.config),

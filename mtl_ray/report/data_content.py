@@ -44,6 +44,8 @@ class FeatureRow:
     size: str
     missing: float | None
     missing_text: str
+    cut: tuple[str, str] | None
+    """Rows of a list that were cut, with their share where it is known, and how many entries are kept."""
 
 
 @dataclass(frozen=True)
@@ -139,6 +141,7 @@ def _label_cells(kind: object, rate: Mapping[str, Any]) -> tuple[str, str]:
 
 def _features(manifest: Mapping[str, Any]) -> tuple[FeatureRow, ...]:
     sizes = _mapping(_mapping(manifest, "schema"), "vocabularies")
+    cuts = _cuts(manifest)
     missing = _mapping(manifest, "missing")
     rows = []
     for feature in _mapping(manifest, "service").get("features") or ():
@@ -153,6 +156,20 @@ def _features(manifest: Mapping[str, Any]) -> tuple[FeatureRow, ...]:
                 size=count(sizes.get(vocabulary or name)) if feature.get("encoding") in ("categorical", "list") else "",
                 missing=share,
                 missing_text=percent(share, 1),
+                cut=cuts.get(name),
             )
         )
     return tuple(rows)
+
+
+def _cuts(manifest: Mapping[str, Any]) -> dict[str, tuple[str, str]]:
+    preprocessing = _mapping(manifest, "preprocessing")
+    kept = {feature.get("name"): feature.get("max_length") for feature in preprocessing.get("lists") or ()}
+    # An appended training set has more rows than its preprocessing was fitted to, whose number is not recorded.
+    rows = None if manifest.get("appended") else number(_mapping(manifest, "rows_before_sampling").get("train"))
+    found = {}
+    for name, cut in _mapping(preprocessing, "truncated").items():
+        if cut:
+            share = f" ({percent(cut / rows, 1)})" if rows else ""
+            found[name] = f"{count(cut)}{share}", f"newest {count(kept[name])} kept" if name in kept else ""
+    return found

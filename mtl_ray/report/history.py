@@ -34,6 +34,16 @@ class History:
         points = [(self._position(line), number(line.get(key))) for line in self._steps]
         return _series(points)
 
+    def counted(self, key: str) -> float:
+        """How far the counter `key` of the step lines came in all. It stands for 0 where a line lacks it, and begins
+        anew after a restart."""
+        total, before = 0.0, 0.0
+        for line in self._steps:
+            now = number(line.get(key)) or 0.0
+            total += now - before if now >= before else now
+            before = now
+        return total
+
     def by_epoch(self, key: str) -> Series:
         """The values of `key` in epoch lines."""
         return _series([(float(line["epoch"]), number(line.get(key))) for line in self._epochs])

@@ -11,6 +11,7 @@ from mtl_ray.evaluation.transfer import Transfer
 from mtl_ray.report.comparison import value_text
 from mtl_ray.report.formatting import ABSENT, count, decimal, percent, plain
 from mtl_ray.report.glossary import metric_info
+from mtl_ray.report.heat import HeatCell, HeatTable, cosine_cell
 
 _NOTES = {
     "shared layers": "what lies between the encoders and the tasks' own parts",
@@ -18,29 +19,6 @@ _NOTES = {
     "encoded rows": "what the encoders hand to the structure",
 }
 _TRANSFER = {"better": ("helped", ""), "worse": ("harmed", "stop"), "not defined": ("not defined", "warn")}
-
-
-@dataclass(frozen=True)
-class HeatCell:
-    """A number on a coloured ground."""
-
-    text: str
-    note: str | None
-    sign: str
-    """Which colour: `plus`, `minus` or none."""
-    strength: float
-    """Of the colour, 0 to 100."""
-
-
-@dataclass(frozen=True)
-class HeatTable:
-    """A matrix of numbers."""
-
-    title: str
-    note: str
-    corner: str
-    columns: tuple[str, ...]
-    rows: tuple[tuple[str, tuple[HeatCell, ...]], ...]
 
 
 @dataclass(frozen=True)
@@ -146,10 +124,7 @@ def _cosines(item: Cosines) -> HeatTable:
 
 
 def _cosine(value: float | None, batches: int, most: int, diagonal: bool) -> HeatCell:
-    if value is None or diagonal:
-        return HeatCell(ABSENT if value is None else decimal(value, 2), None, "", 0.0)
-    note = None if batches == most else f"{batches} batches"
-    return HeatCell(decimal(value, 2), note, "plus" if value > 0 else "minus", round(100 * min(abs(value), 1.0), 1))
+    return cosine_cell(value, diagonal=diagonal, note=None if batches == most else f"{batches} batches")
 
 
 def _conflicts(cosines: Sequence[Cosines]) -> str:

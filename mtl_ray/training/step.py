@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -17,11 +17,12 @@ from mtl_ray.aggregation import Aggregation, Place
 from mtl_ray.batch import Batch
 from mtl_ray.errors import DivergedError
 from mtl_ray.models import MultiTaskModel
+from mtl_ray.models.auxiliary import AuxiliaryLoss
 from mtl_ray.tasks import Task
-from mtl_ray.tasks.losses import task_losses
+from mtl_ray.tasks.losses import TaskLosses, task_losses
 from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
-from mtl_ray.training.objective import Losses, combined, packed
+from mtl_ray.training.passes import Passes
 from mtl_ray.training.skipped import SkippedSteps
 from mtl_ray.weighting import StepLosses, Weighting
 
@@ -106,12 +107,14 @@ class TrainStep:
         aggregation: Aggregation | None = None,
         on: Place = "representation",
         max_skipped_steps: int = 10,
+        accumulate: int = 1,
     ) -> None:
         """Every rank builds it at once: with several, `model` comes under DistributedDataParallel.
 
         Args:
             on: where the tasks' gradients are compared, if they are.
             max_skipped_steps: how many steps in a row may be left out.
+            accumulate: number of parts that this rank's rows go through the model in, one after the other.
         """
         self.model = model
         self.tasks = tasks
@@ -121,6 +124,7 @@ class TrainStep:
         self.clip_norm = clip_norm
         self.precision = precision
         self.device = device
+        self._parts = accumulate
         self._backward = build_backward(model, aggregation, on, weighting.needs_norms)
         names = (*tasks, *model.auxiliary_names)
         self.totals = LossTotals(names, device)
@@ -136,37 +140,44 @@ class TrainStep:
         batch = to_precision(batch, self.device, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         began = time.perf_counter()
-        losses = self._losses(self._backward.forward, batch)
-        whole = StepLosses(losses.whole.double(), losses.observed)
-        if self._learn(losses, whole):
+        passes = Passes(self._losses_of, batch.parts(self._parts) if self._parts > 1 else [batch])
+        whole = StepLosses(passes.first.whole.double(), passes.first.observed)
+        if self._learn(passes, whole):
             self.schedule.step()
-            self.totals.add(losses.sums, losses.weights)
-            self.epoch_totals.add(losses.sums, losses.weights)
+            for sums, weights in passes.counted:
+                self.totals.add(sums, weights)
+                self.epoch_totals.add(sums, weights)
             self.weighting.end_step(whole)
             self.balance.took(time.perf_counter() - began)
             if self.weighting.wants_losses_after:
-                self.weighting.losses_after(self._losses_after(batch))
+                self.weighting.losses_after(self._losses_after(passes))
 
-    def _losses(self, forward: Callable[[Batch], dict[str, Tensor]], batch: Batch) -> Losses:
-        with autocast(self.device, self.precision):
-            logits = forward(batch)
-        parts = task_losses(logits, batch, self.tasks)
-        added = tuple(self.model.auxiliary_losses(batch, logits).values())
-        total = distributed.start_sum(packed(parts, added))()
-        return combined(parts, added, total, distributed.world_size())
+    def _losses_of(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:
+        """This rank's part of each loss, from rows of one part; without `graph` the model alone runs."""
+        with autocast(self.device, self.precision), nullcontext() if graph else torch.no_grad():
+            logits = self._backward.forward(part, last) if graph else self.model(part)
+            added = tuple(self.model.auxiliary_losses(part, logits).values())
+            return task_losses(logits, part, self.tasks), added
 
-    def _learn(self, losses: Losses, whole: StepLosses) -> bool:
+    def _learn(self, passes: Passes, whole: StepLosses) -> bool:
         """Gradients and update; False where the step was left out."""
-        by_task = self._backward.by_task
-        if by_task and not self.skipped.check_losses(whole):
+        backward = self._backward
+        if backward.by_task and not self.skipped.check_losses(whole):
             return False
         weights_T = self.weighting(whole)
+        if backward.by_task:
+            rows = [backward.compare(losses, weights_T) for losses in passes.again()]
+        else:
+            rows = [()] * len(passes)
         try:
-            compared = self._backward(losses, weights_T)
+            compared = backward.settle(rows, passes.first, weights_T)
         except NonFiniteGradient as found:
             self.optimizer.zero_grad(set_to_none=True)
             self.skipped.count(found.task, "gradient")
             return False
+        for losses, own in zip(passes.again(), rows, strict=True):
+            backward.descend(losses, own, weights_T)
+        backward.finish()
         if compared is not None:
             self.balance.add(compared)
         norms_T = None if compared is None else compared.of_all(len(self.tasks)).to(self.device)
@@ -175,7 +186,7 @@ class TrainStep:
             torch.autograd.backward(objective)
         if self.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        self._update(losses.observed)
+        self._update(passes.first.observed)
         self.skipped.reset()
         return True
 
@@ -187,9 +198,8 @@ class TrainStep:
             # A zero gradient would not be enough: the optimizer goes on by its momentum.
             parameter.copy_(torch.where(observed_T, parameter, old_T))
 
-    @torch.no_grad()
-    def _losses_after(self, batch: Batch) -> StepLosses:
-        losses = self._losses(self.model, batch)
+    def _losses_after(self, passes: Passes) -> StepLosses:
+        losses = passes.whole_now()
         return StepLosses(losses.whole.double(), losses.observed)
 
 

@@ -104,6 +104,7 @@ class Trainer:
             self.state.aggregation,
             config.aggregation.on,
             config.training.max_skipped_steps,
+            config.training.accumulate,
         )
         self.step.epoch_totals.restore(self.state.epoch_totals)
         self.share = setup.plan.global_batch_size // distributed.world_size()

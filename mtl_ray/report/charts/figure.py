@@ -10,6 +10,7 @@ import base64
 import io
 import re
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from markupsafe import Markup, escape
@@ -38,6 +39,33 @@ PALETTE = {
 }
 """Colour drawn by matplotlib -> CSS variable of style.css. Blue, orange and green are told apart by readers with
 any of the common colour-vision deficiencies (after Okabe and Ito, 2008)."""
+
+LINE_COLOURS = (BLUE, ORANGE, GREEN, INK)
+"""Of the lines of one chart, in order; further lines repeat them in another of LINE_DASHES."""
+LINE_DASHES: dict[str, Any] = {"solid": "-", "dashed": (0, (4, 2)), "dotted": (0, (1, 1.2))}
+"""CSS border style -> matplotlib's line style."""
+
+
+@dataclass(frozen=True)
+class LineStyle:
+    """How the n-th of several lines looks, in a chart and in the page's key to it."""
+
+    colour: str
+    dash: str
+    """Key of LINE_DASHES."""
+
+    @classmethod
+    def of(cls, position: int) -> LineStyle:
+        """Different for the first twelve."""
+        dashes = tuple(LINE_DASHES)
+        turn, at = divmod(position, len(LINE_COLOURS))
+        return cls(LINE_COLOURS[at], dashes[turn % len(dashes)])
+
+    @property
+    def variable(self) -> str:
+        """The colour's CSS variable."""
+        return PALETTE[self.colour]
+
 
 MAX_SVG_BYTES = 200_000
 """A larger drawing is embedded as PNG: a browser would be slow with it and the file large."""

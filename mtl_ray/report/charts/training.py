@@ -1,4 +1,4 @@
-"""Curves over the course of training: losses, validation metrics, throughput and learning rate."""
+"""Curves over the course of training: losses, validation metrics, throughput, learning rate, and tasks compared."""
 
 from __future__ import annotations
 
@@ -10,7 +10,19 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import EngFormatter, MaxNLocator
 
-from mtl_ray.report.charts.figure import BLUE, GREEN, INK, MUTED, ORANGE, PAPER, axes, note, render
+from mtl_ray.report.charts.figure import (
+    BLUE,
+    GREEN,
+    INK,
+    LINE_DASHES,
+    MUTED,
+    ORANGE,
+    PAPER,
+    LineStyle,
+    axes,
+    note,
+    render,
+)
 
 WIDTH, HEIGHT = 340, 224
 MAX_POINTS = 240
@@ -87,6 +99,27 @@ def rate_curve(steps: Series, *, unit: str, median: bool, key: str, label: str) 
             middle = float(np.median(steps[1]))
             panel.axhline(middle, color=INK, linewidth=1, linestyle=(0, (4, 3)))
             note(panel, 0.98, 0.96, f"dashed: median {middle:,.0f}", ha="right", va="top")
+
+    return render(draw, key=key, label=label, width=WIDTH, height=HEIGHT)
+
+
+def task_curves(lines: Sequence[tuple[LineStyle, Series]], *, unit: str, key: str, label: str) -> Markup:
+    """A quantity by step, one line a task. The key to the lines stands beside the chart, where it covers none."""
+
+    def draw(figure: Figure) -> None:
+        panel = axes(figure)
+        for style, steps in lines:
+            x, y = _grouped(steps)
+            panel.plot(
+                x,
+                y,
+                color=style.colour,
+                linestyle=LINE_DASHES[style.dash],
+                linewidth=1.5,
+                marker="o" if len(x) < 3 else None,
+            )
+        _epochs(panel, *(steps for _, steps in lines))
+        panel.set_ylabel(unit)
 
     return render(draw, key=key, label=label, width=WIDTH, height=HEIGHT)
 

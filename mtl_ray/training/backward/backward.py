@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -32,27 +33,48 @@ class Compared(NamedTuple):
         return norms
 
 
-class Backward(ABC):
-    """Runs the model, and then leaves in `.grad` of its parameters what the optimizer is to take: gradients of the
-    global batch, equal on all ranks.
+Rows = Sequence[Sequence[Tensor]]
+"""What one part of a batch says of the tasks' gradients: a list of tensors for each task that is compared."""
 
-    Every task's own parameters get the gradient of its weighted loss, as does what an architecture adds.
+
+class Backward(ABC):
+    """Runs the model on one or several parts of a batch, and leaves in `.grad` of its parameters what the optimizer is
+    to take: gradients of the global batch, equal on all ranks.
+
+        outputs = backward.forward(part, last)                 # each part, `last` for the last of them
+        rows = backward.compare(losses, weights_T)             # each part, if tasks are looked at by themselves
+        compared = backward.settle([rows, ...], losses, weights_T)   # once; collective
+        backward.descend(losses, rows, weights_T)              # each part, after a forward pass of its own
+        backward.finish()                                      # once; collective
+
+    With several parts the forward passes before `compare` and before `descend` are two; with one, the graph is kept in
+    between. Every task's own parameters get the gradient of its weighted loss, as does what an architecture adds.
     """
 
     by_task: bool
     """Whether the tasks' gradients are looked at by themselves."""
 
     @abstractmethod
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        """The model's outputs for this rank's rows."""
+    def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
+        """The model's outputs for rows of this rank. `last`: no part of the batch comes after."""
+
+    def compare(self, losses: Losses, weights_T: Tensor) -> Rows:  # noqa: ARG002
+        """What this part says of each compared task's gradient."""
+        return ()
+
+    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared | None:  # noqa: ARG002
+        """Find what the tasks' gradients are multiplied by; None where tasks are not compared. Collective.
+
+        Raises NonFiniteGradient, on all ranks alike, where the gradient of a task is not finite.
+        """
+        return None
 
     @abstractmethod
-    def __call__(self, losses: Losses, weights_T: Tensor) -> Compared | None:
-        """Differentiate; None where tasks are not compared. Collective.
+    def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:
+        """Differentiate this part's losses; what `settle` found holds."""
 
-        Raises NonFiniteGradient, on all ranks alike and with nothing left in `.grad` that counts, where the gradient of
-        a task is not finite.
-        """
+    def finish(self) -> None:  # noqa: B027 - most have nothing left to do
+        """All parts are differentiated. Collective."""
 
 
 class NonFiniteGradient(Exception):  # noqa: N818 - not an error by itself: the step is left out

@@ -6,7 +6,8 @@ import torch
 from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
-from mtl_ray.training.backward.backward import Backward
+from mtl_ray.training.backward.backward import Backward, Rows
+from mtl_ray.training.backward.ranks import averaging
 from mtl_ray.training.objective import Losses
 
 
@@ -18,11 +19,15 @@ class PlainBackward(Backward):
     def __init__(self, model: nn.Module) -> None:
         """`model`: a `MultiTaskModel`, or DDP's wrapper of one."""
         self._model = model
+        self._last = True
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        outputs: dict[str, Tensor] = self._model(batch)
+    def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
+        self._last = last
+        with averaging(self._model, last):
+            outputs: dict[str, Tensor] = self._model(batch)
         return outputs
 
-    def __call__(self, losses: Losses, weights_T: Tensor) -> None:
+    def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:  # noqa: ARG002
         total = torch.dot(losses.local, weights_T.to(losses.local.dtype)) + losses.auxiliary.sum()
-        torch.autograd.backward(total)
+        with averaging(self._model, self._last):
+            torch.autograd.backward(total)

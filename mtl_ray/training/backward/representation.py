@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -9,7 +11,8 @@ from mtl_ray import distributed
 from mtl_ray.aggregation import Aggregation, TaskGradients
 from mtl_ray.batch import Batch
 from mtl_ray.models.cut import Cut
-from mtl_ray.training.backward.backward import Backward, Compared, aggregated
+from mtl_ray.training.backward.backward import Backward, Compared, Rows, aggregated
+from mtl_ray.training.backward.ranks import averaging
 from mtl_ray.training.objective import Losses
 
 
@@ -36,36 +39,55 @@ class RepresentationBackward(Backward):
         self._cut = cut
         self._compared = compared
         self._aggregation = aggregation
+        self._last = True
+        self._tasks: tuple[int, ...] = ()
+        self._factors: list[Tensor] = []
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
-        with self._cut.taken():
+    def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
+        self._last = last
+        with self._cut.taken(), averaging(self._model, last):
             outputs: dict[str, Tensor] = self._model(batch)
         return outputs
 
-    def __call__(self, losses: Losses, weights_T: Tensor) -> Compared:
-        observed = losses.observed.tolist()
-        tasks = tuple(task for task in self._compared if observed[task])
-        leaves, below = self._cut.above, self._cut.below
-        rows = [self._at_cut(losses.local[task]) for task in tasks]
+    def compare(self, losses: Losses, weights_T: Tensor) -> Rows:  # noqa: ARG002
+        """A task's gradient at each tensor of the cut, in that tensor's shape."""
+        return [self._at_cut(losses.local[task]) for task in self._observed(losses)]
+
+    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
+        self._tasks = self._observed(losses)
         # This rank's rows of the global batch's gradient: DDP's mean over ranks takes the world size out again.
-        size = distributed.world_size()
         blocks = [
-            torch.stack([row[at].flatten(1) for row in rows]) / size
-            if rows
-            else leaf.new_zeros(0, len(leaf), leaf[0].numel())
-            for at, leaf in enumerate(leaves)
+            torch.cat([self._block(rows, at) for rows in parts], dim=1) / distributed.world_size()
+            for at in range(len(self._cut.above))
         ]
-        gradients = TaskGradients(blocks, weights_T[list(tasks)], tasks, split_over_ranks=True)
-        compared, factors = aggregated(gradients, self._aggregation)
-        down = [part.view_as(leaf) * size for part, leaf in zip(gradients.combined(factors), leaves, strict=True)]
+        gradients = TaskGradients(blocks, weights_T[list(self._tasks)], self._tasks, split_over_ranks=True)
+        compared, self._factors = aggregated(gradients, self._aggregation)
+        return compared
+
+    def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:
+        blocks = [self._block(rows, at) for at in range(len(self._cut.above))]
+        own = TaskGradients(blocks, weights_T[list(self._tasks)], self._tasks, split_over_ranks=True)
+        parts = zip(own.combined(self._factors), self._cut.above, strict=True)
+        down = [part.view_as(leaf) for part, leaf in parts]
         if losses.auxiliary.requires_grad:
             added = self._at_cut(losses.auxiliary.sum())
-            down = [part + own for part, own in zip(down, added, strict=True)]
+            down = [part + more for part, more in zip(down, added, strict=True)]
         total = torch.dot(losses.local, weights_T.to(losses.local.dtype)) + losses.auxiliary.sum()
-        roots = [(tensor, part) for tensor, part in zip(below, down, strict=True) if tensor.requires_grad]
-        torch.autograd.backward([total, *(root for root, _ in roots)], [None, *(part for _, part in roots)])
+        roots = [(tensor, part) for tensor, part in zip(self._cut.below, down, strict=True) if tensor.requires_grad]
+        with averaging(self._model, self._last):
+            torch.autograd.backward([total, *(root for root, _ in roots)], [None, *(part for _, part in roots)])
         self._cut.release()
-        return compared
+
+    def _observed(self, losses: Losses) -> tuple[int, ...]:
+        observed = losses.observed.tolist()
+        return tuple(task for task in self._compared if observed[task])
+
+    def _block(self, rows: Rows, at: int) -> Tensor:
+        """`[T, rows, C]` of one tensor of the cut."""
+        leaf = self._cut.above[at]
+        if not rows:
+            return leaf.new_zeros(0, len(leaf), leaf[0].numel())
+        return torch.stack([row[at].flatten(1) for row in rows])
 
     def _at_cut(self, loss: Tensor) -> list[Tensor]:
         leaves = self._cut.above

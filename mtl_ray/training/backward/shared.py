@@ -12,7 +12,8 @@ from mtl_ray import distributed
 from mtl_ray.aggregation import Aggregation, TaskGradients
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
-from mtl_ray.training.backward.backward import Backward, Compared, aggregated
+from mtl_ray.training.backward.backward import Backward, Compared, Rows, aggregated
+from mtl_ray.training.backward.ranks import average
 from mtl_ray.training.objective import Losses
 
 
@@ -37,61 +38,78 @@ class SharedBackward(Backward):
         tables = {id(table) for table in model.embedding_parameters()}
         self._shared = _dense(model.shared_parameters(), tables)
         self._own = [_dense(model.task_parameters(name), tables) for name in names]
+        self._gradients: TaskGradients | None = None
+        self._factors: list[Tensor] = []
+        self._factor_of: dict[int, float] = {}
 
-    def forward(self, batch: Batch) -> dict[str, Tensor]:
+    def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:  # noqa: ARG002
         with ExitStack() as stack:
             for lookup in self._model.lookups:
                 stack.enter_context(lookup.taken())
             outputs: dict[str, Tensor] = self._model(batch)
         return outputs
 
-    def __call__(self, losses: Losses, weights_T: Tensor) -> Compared:
-        observed = losses.observed.tolist()
-        lookups = self._model.lookups
-        leaves = [leaf for lookup in lookups for leaf in lookup.above]
-        below = [tensor for lookup in lookups for tensor in lookup.below]
-        if losses.auxiliary.requires_grad:
-            torch.autograd.backward(losses.auxiliary.sum(), retain_graph=True)
-        tasks = [task for task, seen in enumerate(observed) if seen]
-        of_shared, of_leaves = [], []
-        for task in tasks:
+    def compare(self, losses: Losses, weights_T: Tensor) -> Rows:
+        """A task's gradient of all shared dense parameters `[P]`, and of what each lookup gave. Leaves those of the
+        task's own parameters in `.grad`."""
+        leaves = self._leaves()
+        rows = []
+        for task in _observed(losses):
             wanted = [*self._shared, *leaves, *self._own[task]]
             found = torch.autograd.grad(losses.local[task], wanted, retain_graph=True, allow_unused=True)
             shared, looked_up, own = _split(found, [len(self._shared), len(leaves), len(self._own[task])])
-            weight = float(weights_T[task])
             for parameter, gradient in zip(self._own[task], own, strict=True):
                 if gradient is not None:
-                    _add(parameter, weight * gradient)
-            of_shared.append(torch.cat([_filled(g, p).flatten() for g, p in zip(shared, self._shared, strict=True)]))
-            of_leaves.append([_filled(g, leaf) * weight for g, leaf in zip(looked_up, leaves, strict=True)])
-        compared = [at for at, task in enumerate(tasks) if task in self._compared]
-        gradients = self._global([of_shared[at] for at in compared], [tasks[at] for at in compared], weights_T)
-        report, factors = aggregated(gradients, self._aggregation)
-        factor_of = {} if report.factors is None else dict(zip(report.tasks, report.factors.tolist(), strict=True))
-        down = []
-        for at, leaf in enumerate(leaves):
-            part = torch.zeros_like(leaf) if leaf.grad is None else leaf.grad
-            for task, of_task in zip(tasks, of_leaves, strict=True):
-                part = part + factor_of.get(task, 1.0) * of_task[at]
-            down.append(part)
+                    _add(parameter, gradient * weights_T[task].to(gradient.dtype))
+            all_P = torch.cat([_filled(g, p).flatten() for g, p in zip(shared, self._shared, strict=True)])
+            rows.append([all_P, *(_filled(g, leaf) for g, leaf in zip(looked_up, leaves, strict=True))])
+        return rows
+
+    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
+        observed = _observed(losses)
+        compared = [at for at, task in enumerate(observed) if task in self._compared]
+        tasks = [observed[at] for at in compared]
+        sizes = [parameter.numel() for parameter in self._shared]
+        if compared:
+            all_TP = torch.stack([torch.stack([rows[at][0] for at in compared]) for rows in parts]).sum(dim=0)
+        else:
+            all_TP = losses.local.new_zeros(0, sum(sizes))
+        all_TP = distributed.start_sum(all_TP / distributed.world_size())()
+        blocks = [part_TP.unsqueeze(1) for part_TP in torch.split(all_TP, sizes, dim=1)]
+        self._gradients = TaskGradients(blocks, weights_T[tasks], tasks, split_over_ranks=False)
+        report, self._factors = aggregated(self._gradients, self._aggregation)
+        factors = report.factors
+        self._factor_of = {} if factors is None else dict(zip(report.tasks, factors.tolist(), strict=True))
+        return report
+
+    def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:
+        leaves = self._leaves()
+        if losses.auxiliary.requires_grad:
+            torch.autograd.backward(losses.auxiliary.sum(), retain_graph=True)
+        down = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
+        for task, (_, *of_leaves) in zip(_observed(losses), rows, strict=True):
+            factor = self._factor_of.get(task, 1.0) * float(weights_T[task])
+            down = [part + factor * own for part, own in zip(down, of_leaves, strict=True)]
+        below = [tensor for lookup in self._model.lookups for tensor in lookup.below]
         roots = [(tensor, part) for tensor, part in zip(below, down, strict=True) if tensor.requires_grad]
         if roots:
             torch.autograd.backward([root for root, _ in roots], [part for _, part in roots])
-        _average([parameter for parameter in self._model.parameters() if parameter.grad is not None])
-        for parameter, part in zip(self._shared, gradients.combined(factors), strict=True):
-            _add(parameter, part.view_as(parameter))
-        for lookup in lookups:
+        for lookup in self._model.lookups:
             lookup.release()
-        return report
 
-    def _global(self, rows: Sequence[Tensor], tasks: Sequence[int], weights_T: Tensor) -> TaskGradients:
-        """Gradients `[P]` of this rank to those of the global batch, a block a parameter."""
-        sizes = [parameter.numel() for parameter in self._shared]
-        like = next(self._model.parameters())
-        all_TP = torch.stack(list(rows)) if rows else like.new_zeros(0, sum(sizes))
-        all_TP = distributed.start_sum(all_TP / distributed.world_size())()
-        blocks = [part_TP.unsqueeze(1) for part_TP in torch.split(all_TP, sizes, dim=1)]
-        return TaskGradients(blocks, weights_T[list(tasks)], tuple(tasks), split_over_ranks=False)
+    def finish(self) -> None:
+        assert self._gradients is not None
+        average([parameter for parameter in self._model.parameters() if parameter.grad is not None])
+        for parameter, part in zip(self._shared, self._gradients.combined(self._factors), strict=True):
+            _add(parameter, part.view_as(parameter))
+        self._gradients = None
+
+    def _leaves(self) -> list[Tensor]:
+        return [leaf for lookup in self._model.lookups for leaf in lookup.above]
+
+
+def _observed(losses: Losses) -> list[int]:
+    return [task for task, seen in enumerate(losses.observed.tolist()) if seen]
 
 
 def _dense(parameters: Sequence[nn.Parameter], tables: set[int]) -> list[nn.Parameter]:
@@ -112,15 +130,3 @@ def _filled(gradient: Tensor | None, like: Tensor) -> Tensor:
 
 def _add(parameter: nn.Parameter, gradient: Tensor) -> None:
     parameter.grad = gradient if parameter.grad is None else parameter.grad + gradient
-
-
-def _average(parameters: Sequence[nn.Parameter]) -> None:
-    """Gradients of this rank's part to their mean over ranks, in one all-reduce a dtype."""
-    if distributed.world_size() == 1:
-        return
-    for dtype in {parameter.dtype for parameter in parameters}:
-        own = [parameter for parameter in parameters if parameter.dtype == dtype]
-        flat = torch.cat([parameter.grad.flatten() for parameter in own if parameter.grad is not None])
-        mean = distributed.start_sum(flat / distributed.world_size())()
-        for parameter, part in zip(own, torch.split(mean, [parameter.numel() for parameter in own]), strict=True):
-            parameter.grad = part.view_as(parameter)

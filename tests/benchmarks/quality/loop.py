@@ -68,6 +68,7 @@ def train_here(config: Config, snapshot: Snapshot, out: Path) -> Trained:
         state.aggregation,
         config.aggregation.on,
         config.training.max_skipped_steps,
+        config.training.accumulate,
     )
     stopping = config.training.early_stopping
     epochs: list[dict[str, float]] = []

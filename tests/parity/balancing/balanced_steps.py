@@ -9,7 +9,15 @@ from typing import Any, get_args
 import torch
 from torch import Tensor
 
-from mtl_ray.aggregation import AggregationConfig, AggregationContext, AggregationSettings, Place
+from mtl_ray.aggregation import (
+    AggregationConfig,
+    AggregationContext,
+    AggregationSettings,
+    GradDropConfig,
+    MetaBalanceConfig,
+    Place,
+    UPGradConfig,
+)
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.settings import ModelSettings
@@ -17,6 +25,8 @@ from mtl_ray.models.sharing.mmoe import MMoEConfig
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import (
     FAMOWeightingConfig,
+    GeometricMeanWeightingConfig,
+    GradNormWeightingConfig,
     ScheduleWeightingConfig,
     StaticWeightingConfig,
     Weighting,
@@ -47,6 +57,8 @@ class Balance:
     weighting: WeightingSettings = field(default_factory=StaticWeightingConfig)
     aggregation: AggregationSettings | None = None
     on: Place = "representation"
+    parts: int = 1
+    """`training.accumulate`."""
 
     @property
     def name(self) -> str:
@@ -55,7 +67,7 @@ class Balance:
             parts.append("same_batch")
         if self.aggregation is not None:
             parts.append(str(self.aggregation.model_dump()["name"]))
-        return "+".join([*parts, self.on])
+        return "+".join([*parts, self.on, *([f"{self.parts} parts"] if self.parts > 1 else [])])
 
 
 def all_balances() -> list[Balance]:
@@ -68,6 +80,16 @@ def all_balances() -> list[Balance]:
     for aggregation in AGGREGATIONS:
         if aggregation.model_fields["name"].default != "sum":
             found += [Balance(aggregation=aggregation(), on=place) for place in get_args(Place)]
+    return [*found, *in_parts()]
+
+
+def in_parts() -> list[Balance]:
+    """Steps in several parts: the plain sum, and what looks at losses, norms and gradients before it differentiates."""
+    weightings = (StaticWeightingConfig(), GeometricMeanWeightingConfig(), FAMOWeightingConfig(compare_on="same_batch"))
+    found = [Balance(weighting, parts=3) for weighting in weightings]
+    found += [Balance(GradNormWeightingConfig(), on=place, parts=3) for place in get_args(Place)]
+    for aggregation in (UPGradConfig(), GradDropConfig(), MetaBalanceConfig()):
+        found += [Balance(aggregation=aggregation, on=place, parts=3) for place in get_args(Place)]
     return found
 
 
@@ -120,6 +142,7 @@ def train_step(
         torch.device("cpu"),
         aggregation,
         balance.on,
+        accumulate=balance.parts,
     )
     return step, weighting, aggregation
 

@@ -60,3 +60,12 @@ def test_metabalance_names_a_task() -> None:
 def test_a_schedule_names_tasks() -> None:
     text = str(refused(weighting={"name": "schedule", "factors": {"clik": {0: 1.0}}}))
     assert "did you mean click?" in text
+
+
+def test_a_step_in_parts_is_refused_where_the_whole_batch_counts() -> None:
+    error = refused(model={"name": "mmoe", "norm": "batch"}, training={"accumulate": 2})
+    assert "training.accumulate" in str(error)
+    assert "model.norm=layer" in str(error)
+    tasks = {**TREE["tasks"], "next": {"type": "next_item", "label": "click", "user": ["a"], "item": ["item_id"]}}
+    assert "tasks.next" in str(refused(tasks=tasks, training={"accumulate": 2}))
+    parse_config({**TREE, "training": {"accumulate": 2}})

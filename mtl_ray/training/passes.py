@@ -1,0 +1,85 @@
+"""The parts of one batch through the model, as often as a step needs them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from mtl_ray import distributed
+from mtl_ray.batch import Batch
+from mtl_ray.models.auxiliary import AuxiliaryLoss
+from mtl_ray.tasks.losses import TaskLosses
+from mtl_ray.training.objective import Losses, combined, packed
+
+RandomState = tuple[Tensor, Tensor | None]
+
+
+class LossesOf(Protocol):
+    """This rank's part of each loss, from rows of one part of the batch."""
+
+    def __call__(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]: ...
+
+
+class Passes:
+    """Losses of the parts, normalised by what all ranks and all parts have observed.
+
+    A batch in one part runs once, and its graph serves all. One in several runs first without a graph, because the
+    weights of the losses depend on the whole batch, and then part by part, with the same random numbers (dropout) each
+    time; what is left of a part's graph goes when the next one runs.
+
+    Attributes:
+        first: losses of the global batch, differentiable for a batch in one part.
+        counted: what each part adds to sums of losses over batches and ranks, and what these are divided by.
+    """
+
+    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch]) -> None:
+        """Collective."""
+        self._losses_of = losses_of
+        self._parts = parts
+        self._states: list[RandomState] = []
+        if len(parts) == 1:
+            own = losses_of(parts[0], last=True, graph=True)
+            self._total = distributed.start_sum(packed(*own))()
+            self.first = combined(*own, self._total, distributed.world_size())
+            self.counted = [(self.first.sums, self.first.weights)]
+            return
+        found = []
+        for part in parts:
+            self._states.append(_random_state())
+            found.append(losses_of(part, last=False, graph=False))
+        self._total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
+        losses = [combined(*own, self._total, distributed.world_size()) for own in found]
+        self.first = losses[0]
+        self.counted = [(part.sums, part.weights) for part in losses]
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    def again(self) -> Iterator[Losses]:
+        """Each part's losses, differentiable."""
+        if len(self._parts) == 1:
+            yield self.first
+            return
+        for at, part in enumerate(self._parts):
+            _restore(self._states[at])
+            own = self._losses_of(part, last=at == len(self._parts) - 1, graph=True)
+            yield combined(*own, self._total, distributed.world_size())
+
+    def whole_now(self) -> Losses:
+        """The losses of the global batch by the parameters as they are now, no gradient. Collective."""
+        found = [self._losses_of(part, last=False, graph=False) for part in self._parts]
+        total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
+        return combined(*found[0], total, distributed.world_size())
+
+
+def _random_state() -> RandomState:
+    return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
+
+
+def _restore(state: RandomState) -> None:
+    torch.set_rng_state(state[0])
+    if state[1] is not None:
+        torch.cuda.set_rng_state(state[1])
