@@ -99,7 +99,7 @@ def _charts(tasks: Sequence[str], weights: Mapping[str, Series], history: Histor
     charts = []
     for title, note, unit, key, series in (
         ("Task weights", "what each loss was multiplied by", "weight", "balance-weights", weights),
-        ("Training losses", "relative to each one's first value", "loss / first loss", "balance-losses", losses),
+        ("Training losses", "each over its first value", "loss / first loss", "balance-losses", losses),
     ):
         lines = [(LineStyle.of(at), series[task]) for at, task in enumerate(tasks) if series[task][0]]
         if lines:

@@ -52,11 +52,4 @@ def render(page: Page) -> str:
 
 @cache
 def _template() -> Template:
-    pages = environment(PACKAGE)
-    pages.filters["breakable"] = _breakable
-    return pages.get_template("template.html")
-
-
-def _breakable(name: str) -> Markup:
-    """The name, with line breaks allowed after underscores."""
-    return Markup("_<wbr>").join(name.split("_"))
+    return environment(PACKAGE).get_template("template.html")

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.fusion import Fusion
 from mtl_ray.report.comparison import interval_text, value_text
-from mtl_ray.report.formatting import ABSENT, count, percent
+from mtl_ray.report.formatting import ABSENT, count, decimal, percent
 from mtl_ray.report.glossary import metric_info
 
 
@@ -75,8 +75,8 @@ def _facts(fusion: Fusion) -> tuple[tuple[str, str], ...]:
         return ()
     facts = [
         ("tuned for", _objective(fusion.metric)),
-        ("reached", value_text("roc_auc", fusion.value)),
-        ("with the declared weights", value_text("roc_auc", fusion.value_of_declared)),
+        ("reached", decimal(fusion.value, 4)),
+        ("with the declared weights", decimal(fusion.value_of_declared, 4)),
     ]
     if fusion.trials is not None:
         facts.append(("sets of weights tried", count(fusion.trials)))
