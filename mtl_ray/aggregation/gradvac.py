@@ -38,16 +38,18 @@ class GradVac(GramianAggregation):
         super().__init__(context)
         from torchjd.aggregation import GradVacWeighting
 
-        self._method: Any = GradVacWeighting(beta)
+        # Not an attribute by itself: a module's state would enter this one's.
+        self._methods: list[Any] = [GradVacWeighting(beta)]
         number = len(self.tasks)
         self.register_buffer("cosines", torch.zeros(number, number, dtype=torch.float64))
 
     def from_gramian(self, gramian_TT: Tensor, tasks: Sequence[int]) -> Tensor:
         own = torch.meshgrid(torch.tensor(tasks), torch.tensor(tasks), indexing="ij")
+        (method,) = self._methods
         # TorchJD keeps the means of as many tasks as it is given; ours are of all tasks.
-        self._method._phi_t = self.cosines[own].cpu()
-        self._method._state_key = (len(tasks), gramian_TT.dtype)
+        method._phi_t = self.cosines[own].cpu()
+        method._state_key = (len(tasks), gramian_TT.dtype)
         with drawn_alike(self.draws()):
-            found: Tensor = self._method(scaled(gramian_TT))
-        self.cosines[own] = self._method._phi_t.to(self.cosines.device)
+            found: Tensor = method(scaled(gramian_TT))
+        self.cosines[own] = method._phi_t.to(self.cosines.device)
         return found

@@ -21,7 +21,8 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(shop: 
     # The third epoch's weights come from the mean losses of the first two, one of which was cut in two.
     training = {**shop.config["training"], "epochs": 3, "checkpoint_every": 8, "log_every": 1, "max_failures": 1}
     model = {**shop.config["model"], "dropout": 0.1, "norm": "batch", "expert_dropout": 0.2, "load_balance": 0.1}
-    config = parse_config({**shop.config, "training": training, "model": model, "weighting": {"name": "dwa"}})
+    balance = {"weighting": {"name": "dwa"}, "aggregation": {"name": "nash_mtl"}}
+    config = parse_config({**shop.config, "training": training, "model": model, **balance})
     undisturbed = train(config, lambda _: None, lambda _: None)
     killed: list[int] = []
 
