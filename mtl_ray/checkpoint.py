@@ -111,6 +111,11 @@ def add_fusion(folder: Path, fusion: Fusion) -> None:
     aside.replace(folder / "checksums.json")
 
 
+def checkpoint_state(folder: Path) -> str:
+    """A hash that changes with any file of the checkpoint, and where another stands under this path."""
+    return _sha256(folder / "checksums.json")
+
+
 def load_checkpoint(folder: Path) -> Checkpoint:
     """Read and verify a checkpoint.
 

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import ray
 import ray.data
 
+from mtl_ray.checkpoint import checkpoint_state
 from mtl_ray.cluster import ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot
@@ -25,8 +26,9 @@ from mtl_ray.schema import BatchSchema
 
 
 @lru_cache(maxsize=1)
-def _predictor(checkpoint: str, device: str) -> Predictor:
-    """Once a process: Ray runs many blocks in the same one."""
+def predictor_of(checkpoint: str, device: str, state: str) -> Predictor:  # noqa: ARG001
+    """Loaded once a process and `state` of the checkpoint (see `checkpoint_state`): Ray runs many blocks in the same
+    process, and keeps it for the next job, by which time a ranking score may have been added."""
     return Predictor.load(checkpoint, device)
 
 
@@ -77,9 +79,10 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
     stored = snapshot.schema
     columns = list(dict.fromkeys([*batch_columns(stored), *carried]))
     device = "cuda" if training.use_gpu else "cpu"
+    state = checkpoint_state(checkpoint)
 
     def predict(block: pa.Table) -> pa.Table:
-        return prediction_table(_predictor(str(checkpoint), device), block, carried, stored)
+        return prediction_table(predictor_of(str(checkpoint), device, state), block, carried, stored)
 
     with ray_session(training.cpus_per_worker):
         rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)])

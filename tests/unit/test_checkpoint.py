@@ -10,13 +10,14 @@ import pyarrow as pa
 import pytest
 import torch
 
-from mtl_ray.checkpoint import ModelContext, add_fusion, load_checkpoint
+from mtl_ray.checkpoint import ModelContext, add_fusion, checkpoint_state, load_checkpoint
 from mtl_ray.config import parse_config
 from mtl_ray.data.packing import packed
 from mtl_ray.data.preprocessing import PreprocessingConfig, fit
 from mtl_ray.data.service_spec import FeatureSpec
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import CheckpointError
+from mtl_ray.evaluation.predict import predictor_of
 from mtl_ray.fusion import Fusion
 from mtl_ray.predictor import Predictor
 from mtl_ray.schema import LabelStatistics
@@ -99,6 +100,16 @@ def test_a_ranking_score_is_added_and_guarded(saved: Path) -> None:
     file.write_text(file.read_text().replace("3.0", "4.0"))
     with pytest.raises(CheckpointError, match=r"fusion\.json"):
         load_checkpoint(saved)
+
+
+def test_a_process_that_has_predicted_before_sees_a_score_that_was_added_since(saved: Path) -> None:
+    """Ray keeps its processes from one job to the next."""
+    before = predictor_of(str(saved), "cpu", checkpoint_state(saved))
+    assert before is predictor_of(str(saved), "cpu", checkpoint_state(saved))
+    assert before.checkpoint.fusion is None
+    fusion = Fusion(formula="sum", weights={"click": 2.0}, declared={"click": 1.0})
+    add_fusion(saved, fusion)
+    assert predictor_of(str(saved), "cpu", checkpoint_state(saved)).checkpoint.fusion == fusion
 
 
 def test_training_goes_on_as_if_it_had_not_stopped(state: TrainingState, saved: Path) -> None:
