@@ -37,6 +37,8 @@ class ParquetRows:
     schema: pa.Schema
     """Of all files: a type is the widest of any file, and a column that a file lacks is null there."""
     groups: tuple[RowGroup, ...]
+    mixed: frozenset[str] = frozenset()
+    """Columns that have another type in some file."""
 
     @classmethod
     def of(cls, path: str | Path | Sequence[str]) -> ParquetRows:
@@ -64,7 +66,10 @@ class ParquetRows:
             schema = pa.unify_schemas(schemas, promote_options="permissive") if len(files) > 1 else schemas[0]
         except pa.ArrowTypeError as error:
             raise pa.ArrowInvalid(f"its files have columns of different types: {error}") from error
-        return cls(schema, tuple(group for group in groups if group.rows))
+        # A column that stands twice is found out later, by the name that it has in the join.
+        types = {name: {own.field(name).type for own in schemas if own.names.count(name) == 1} for name in schema.names}
+        mixed = frozenset(name for name, found in types.items() if len(found) > 1)
+        return cls(schema, tuple(group for group in groups if group.rows), mixed)
 
     @property
     def num_rows(self) -> int:
@@ -126,7 +131,8 @@ class ParquetRows:
         if not self.groups or not columns:
             return 1.0
         for name in columns:
-            width = _width(self.schema.field(name).type)
+            # Values that do not fit a common type are to be found before anything is joined, by reading some.
+            width = None if name in self.mixed else _width(self.schema.field(name).type)
             if width is not None:
                 self._sampled[name] = width
         unknown = [name for name in dict.fromkeys(columns) if name not in self._sampled]
