@@ -35,6 +35,8 @@ class BalanceRecord:
     def add(self, compared: Compared) -> None:
         """Add one step."""
         own = list(compared.tasks)
+        if not own:
+            return
         length_T = compared.gramian.diagonal().clamp(min=0.0).sqrt()
         product_TT = torch.outer(length_T, length_T)
         defined_TT = product_TT > 0

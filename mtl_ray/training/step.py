@@ -154,8 +154,9 @@ class TrainStep:
 
     def _losses_of(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:
         """This rank's part of each loss, from rows of one part; without `graph` the model alone runs."""
-        with autocast(self.device, self.precision), nullcontext() if graph else torch.no_grad():
-            logits = self._backward.forward(part, last) if graph else self.model(part)
+        with nullcontext() if graph else torch.no_grad():
+            with autocast(self.device, self.precision):
+                logits = self._backward.forward(part, last) if graph else self.model(part)
             added = tuple(self.model.auxiliary_losses(part, logits).values())
             return task_losses(logits, part, self.tasks), added
 

@@ -94,7 +94,7 @@ def aggregated(gradients: TaskGradients, aggregation: Aggregation | None) -> tup
     for task, norm in zip(gradients.tasks, norms_T.tolist(), strict=True):
         if not norm < float("inf"):
             raise NonFiniteGradient(task)
-    if aggregation is None:
+    if aggregation is None or not gradients.tasks:
         factors = [torch.ones(len(gradients.tasks), dtype=torch.float64)] * len(gradients.blocks)
     else:
         factors = aggregation(gradients)

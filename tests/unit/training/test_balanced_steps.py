@@ -1,0 +1,52 @@
+"""Steps that aggregate gradients where something is unusual: bf16, or no label at all."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mtl_ray.aggregation import AggregationContext, CAGradConfig, GradDropConfig, Place, UPGradConfig
+from mtl_ray.aggregation.aggregation import AggregationSettings
+from mtl_ray.models import MultiTaskModel
+from mtl_ray.training.step import TrainStep
+from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
+from tests.parity.balancing.balanced_steps import MODEL, Balance, build, global_batch, train_step
+from tests.unit.models.task_sets import PLAIN
+
+
+@pytest.mark.parametrize("on", ["representation", "shared"])
+@pytest.mark.parametrize("config", [UPGradConfig(), CAGradConfig(), GradDropConfig()], ids=lambda c: c.name)
+def test_a_batch_without_any_label_moves_nothing(config: AggregationSettings, on: Place) -> None:
+    model = build()
+    step, _, _ = train_step(Balance(aggregation=config, on=on), model)
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    batch = global_batch(0)
+    none = torch.zeros_like(batch.observed)
+    step(replace(batch, observed=none, labels=torch.zeros_like(batch.labels)))
+    assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
+    step(batch)
+    assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("on", ["representation", "shared"])
+def test_bf16_takes_about_the_step_of_fp32(on: Place) -> None:
+    def moved(precision: str) -> torch.Tensor:
+        torch.manual_seed(0)
+        model: MultiTaskModel = MODEL.build(PLAIN.schema, PLAIN.tasks())
+        before = torch.cat([parameter.detach().clone().flatten() for parameter in model.parameters()])
+        optimizer = torch.optim.SGD(model.parameters(), lr=1.0)
+        schedule = torch.optim.lr_scheduler.ConstantLR(optimizer, 1.0)
+        weighting = StaticWeightingConfig().build(WeightingContext(dict.fromkeys(PLAIN.schema.tasks, 1.0)))
+        aggregation = UPGradConfig().build(AggregationContext(PLAIN.schema.tasks))
+        cpu = torch.device("cpu")
+        step = TrainStep(model, PLAIN.tasks(), weighting, optimizer, schedule, None, precision, cpu, aggregation, on)
+        step(PLAIN.batch(64))
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()]) - before
+
+    exact, rounded = moved("fp32"), moved("bf16")
+    assert torch.isfinite(rounded).all()
+    # bf16 has 8 bits: a few per mille of the gradient, more where it nearly cancels.
+    assert float((exact - rounded).norm() / exact.norm()) < 0.05
+    assert not torch.equal(exact, rounded)
