@@ -14,7 +14,7 @@ from mtl_ray.aggregation.aggregation import Aggregation, AggregationContext, Agg
 from mtl_ray.aggregation.aligned_mtl import AlignedMTLConfig
 from mtl_ray.aggregation.cagrad import CAGradConfig
 from mtl_ray.aggregation.graddrop import GradDropConfig
-from mtl_ray.aggregation.gradients import TaskGradients
+from mtl_ray.aggregation.gradients import TaskGradients, combined
 from mtl_ray.aggregation.gradvac import GradVacConfig
 from mtl_ray.aggregation.imtl_g import IMTLGConfig
 from mtl_ray.aggregation.metabalance import MetaBalanceConfig
@@ -57,4 +57,5 @@ __all__ = [
     "SumConfig",
     "TaskGradients",
     "UPGradConfig",
+    "combined",
 ]

@@ -78,7 +78,7 @@ class GramianAggregation(Aggregation):
 
     def factors(self, gradients: TaskGradients) -> list[Tensor]:
         factor_T = self.from_gramian(gradients.gramian, gradients.tasks)
-        return [factor_T] * len(gradients.blocks)
+        return [factor_T] * gradients.num_blocks
 
     @abstractmethod
     def from_gramian(self, gramian_TT: Tensor, tasks: Sequence[int]) -> Tensor:

@@ -10,34 +10,53 @@ from torch import Tensor
 
 from mtl_ray import distributed
 
+_PIECE = {"cpu": 2**16, "cuda": 2**24}
+"""Numbers of each task's gradient that are multiplied at once: what stays in a CPU's cache, or keeps a GPU busy."""
+
 
 class TaskGradients:
     """Gradients of T weighted losses at K blocks: tensors that the tasks share, or shared parameters.
 
     At shared tensors, `rows` are those of this rank, and the rows of all ranks are those of one global batch; at shared
     parameters there is one row, already summed over ranks. Either way what the properties give is of the global batch
-    and equal on all ranks; each is one collective, the first time that it is read.
+    and equal on all ranks; each is one collective, the first time that it is read. No gradient is copied.
     """
 
     def __init__(
-        self, blocks: Sequence[Tensor], weights_T: Tensor, tasks: Sequence[int], split_over_ranks: bool
+        self,
+        parts: Sequence[Sequence[Sequence[Tensor]]],
+        num_blocks: int,
+        weights_T: Tensor,
+        tasks: Sequence[int],
+        split_over_ranks: bool,
+        scale: float = 1.0,
     ) -> None:
         """
         Args:
-            blocks: gradients of the unweighted losses, `[T, rows, C_k]` each, in a floating dtype.
+            parts: for each part of this rank's rows, task and block the gradient of the unweighted loss,
+                `[rows, ...]` in a floating dtype.
+            num_blocks: K, which `parts` does not tell where no task is compared.
             weights_T: what the losses are multiplied by, float64.
             tasks: position of each of the T tasks among all of them.
             split_over_ranks: whether every rank has rows of its own.
+            scale: what `parts` are to be multiplied by.
         """
-        self.blocks = tuple(blocks)
+        self.num_blocks = num_blocks
         self.weights_T = weights_T
         self.tasks = tuple(tasks)
+        self._parts = parts
         self._split = split_over_ranks
+        self._scale = scale
 
     @cached_property
     def unweighted_gramians(self) -> Tensor:
         """Inner products of the gradients of the unweighted losses in each block, float64 `[K, T, T]` on the CPU."""
-        return self._summed(torch.stack([_gramian(block) for block in self.blocks])).cpu()
+        size = len(self.tasks)
+        found = self.weights_T.new_zeros(self.num_blocks, size, size)
+        for rows in self._parts if size else ():
+            for at in range(self.num_blocks):
+                found[at] += _gramian([blocks[at] for blocks in rows])
+        return (self._summed(found) * self._scale**2).cpu()
 
     @property
     def gramians(self) -> Tensor:
@@ -57,27 +76,54 @@ class TaskGradients:
 
     @cached_property
     def columns(self) -> tuple[Tensor, ...]:
-        """Gradients in each block summed over the rows, float64 `[T, C_k]`."""
-        sums = [block.double().sum(dim=1) * self.weights_T[:, None] for block in self.blocks]
+        """Gradients in each block summed over the rows, float64 `[T, C_k]`, C_k all that is not rows."""
+        sums = []
+        for at in range(self.num_blocks):
+            of_parts = [
+                torch.stack([blocks[at].sum(dim=0, dtype=torch.float64).flatten() for blocks in rows])
+                for rows in self._parts
+            ]
+            sums.append(torch.stack(of_parts).sum(dim=0) * (self._scale * self.weights_T[:, None]))
         flat = self._summed(torch.cat([part.flatten() for part in sums]))
-        parts = torch.split(flat, [part.numel() for part in sums])
-        return tuple(part.view_as(like) for part, like in zip(parts, sums, strict=True))
-
-    def combined(self, factors: Sequence[Tensor]) -> list[Tensor]:
-        """Per block the sum over tasks of factor * gradient, `[rows, C_k]`; factors `[T]` or `[T, C_k]`."""
-        return [self._combined(block, factor) for block, factor in zip(self.blocks, factors, strict=True)]
-
-    def _combined(self, block: Tensor, factor: Tensor) -> Tensor:
-        weights_T = self.weights_T.to(factor.device)
-        weighted = factor * (weights_T if factor.ndim == 1 else weights_T[:, None])
-        weighted = weighted.to(block.device, block.dtype)
-        return torch.einsum("t,trc->rc" if factor.ndim == 1 else "tc,trc->rc", weighted, block)
+        split = torch.split(flat, [part.numel() for part in sums])
+        return tuple(part.view_as(like) for part, like in zip(split, sums, strict=True))
 
     def _summed(self, part: Tensor) -> Tensor:
         return distributed.start_sum(part)() if self._split else part
 
 
-def _gramian(block: Tensor) -> Tensor:
-    flat = block.flatten(1)
-    flat = flat if flat.dtype == torch.float64 else flat.float()
-    return (flat @ flat.T).double()
+def combined(gradients: Sequence[Tensor], factor: Tensor, weights_T: Tensor) -> Tensor:
+    """The sum over tasks of factor * weight * gradient at one block, in the gradients' shape `[rows, ...]`.
+
+    Args:
+        gradients: of at least one unweighted loss.
+        factor: `[T]`, or `[T, C]` for all that is not rows.
+        weights_T: what the losses are multiplied by.
+    """
+    weights_T = weights_T.to(factor.device)
+    first = gradients[0]
+    if factor.ndim == 1:
+        scales = (factor * weights_T).tolist()
+        total = first * scales[0]
+        for gradient, scale in zip(gradients[1:], scales[1:], strict=True):
+            total.add_(gradient, alpha=scale)
+        return total
+    scales_TC = (factor * weights_T[:, None]).to(first.device, first.dtype)
+    total = first * scales_TC[0].view_as(first[0])
+    for gradient, scale_C in zip(gradients[1:], scales_TC[1:], strict=True):
+        total.addcmul_(gradient, scale_C.view_as(first[0]))
+    return total
+
+
+def _gramian(gradients: Sequence[Tensor]) -> Tensor:
+    """Inner products, float64 `[T, T]`; products of float32 within a piece, sums of pieces in float64."""
+    first = gradients[0]
+    dtype = first.dtype if first.dtype == torch.float64 else torch.float32
+    # One row can be long (a parameter), and so can the number of rows.
+    dim = 0 if len(first) > 1 else first.ndim - 1
+    size = max(1, _PIECE.get(first.device.type, _PIECE["cuda"]) * first.shape[dim] // max(1, first.numel()))
+    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=first.device)
+    for pieces in zip(*(torch.split(gradient, size, dim) for gradient in gradients), strict=True):
+        flat = torch.stack([piece.reshape(-1) for piece in pieces]).to(dtype)
+        total += flat @ flat.T
+    return total

@@ -5,7 +5,7 @@ weighted by the row's sample_weight times the task's own one.
 The mean of per-rank means is something else when labels are sparse (a rank with one label would weigh as much as
 one with a thousand), and is undefined on a rank without any. Hence two steps around one collective:
 
-    sums, weights = task_losses(logits, batch, tasks)              # this rank's rows
+    sums, weights, _ = task_losses(logits, batch, tasks)           # this rank's rows
     global_weights = weights.clone(); all_reduce(global_weights)   # sum over ranks, [T]; the caller's
     losses = normalise(sums, global_weights, world_size)  # [T], to be weighted and differentiated
 
@@ -39,6 +39,8 @@ class TaskLosses(NamedTuple):
     """row weight * loss summed over observed rows, `[T]`, differentiable."""
     weights: Tensor
     """Row weights summed over observed rows, class weights left out, `[T]`, in the dtype of `sums`, no gradient."""
+    each: tuple[Tensor, ...]
+    """`sums` one by one: a backward pass from one of them does not run through the other tasks' towers."""
 
 
 def task_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
@@ -60,7 +62,7 @@ def task_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, 
         loss_weight_B = weight_B if class_weight_B is None else weight_B * class_weight_B
         sums.append(torch.dot(loss_B, loss_weight_B))
         weights.append(weight_B.sum())
-    return TaskLosses(torch.stack(sums), torch.stack(weights))
+    return TaskLosses(torch.stack(sums), torch.stack(weights), tuple(sums))
 
 
 def validation_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
@@ -71,7 +73,7 @@ def validation_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping
         weight_B = _row_weight(batch, column, task).to(loss_B.dtype)
         sums.append(torch.dot(loss_B, weight_B))
         weights.append(weight_B.sum())
-    return TaskLosses(torch.stack(sums), torch.stack(weights))
+    return TaskLosses(torch.stack(sums), torch.stack(weights), tuple(sums))
 
 
 def _label(batch: Batch, column: int) -> Tensor:

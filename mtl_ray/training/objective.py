@@ -24,6 +24,8 @@ class Losses(NamedTuple):
 
     local: Tensor
     """This rank's task losses `[T]`, differentiable: their mean over ranks is `whole`."""
+    each: tuple[Tensor, ...]
+    """`local` one by one, each with a graph of its own down to what tasks share."""
     whole: Tensor
     """The global batch's task losses `[T]`, no gradient, equal on all ranks; 0 where nothing was observed."""
     observed: Tensor
@@ -63,8 +65,10 @@ def combined(tasks: TaskLosses, auxiliary: Sequence[AuxiliaryLoss], total: Tenso
             local.append(value + (along - along.detach()))
             sums.append(value * local_weight)
         weights.append(local_weight)
+    factor_T = normalise(torch.ones_like(weights_T), weights_T, world_size)
     return Losses(
         local=normalise(tasks.sums, weights_T, world_size),
+        each=tuple(own * factor for own, factor in zip(tasks.each, factor_T.unbind(), strict=True)),
         whole=normalise(sums_T, weights_T, 1),
         observed=weights_T > 0,
         auxiliary=torch.cat(local) if local else total.new_zeros(0),

@@ -50,7 +50,8 @@ def validate(
         batch = to_precision(batch, device, precision)
         with autocast(device, precision):
             logits = model(batch)
-        totals.add(*validation_losses(logits, batch, tasks))
+        losses = validation_losses(logits, batch, tasks)
+        totals.add(losses.sums, losses.weights)
         observed = batch.observed.cpu().numpy()
         labels = batch.labels.cpu().numpy()
         for index, (name, task) in enumerate(tasks.items()):

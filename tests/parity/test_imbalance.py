@@ -100,7 +100,7 @@ def trained(batch: Batch, tasks: Mapping[str, Task]) -> dict[str, Tensor]:
 
     def closure() -> Tensor:
         optimizer.zero_grad()
-        sums, total = task_losses({name: batch.numeric @ weight for name, weight in weights.items()}, batch, tasks)
+        sums, total, _ = task_losses({name: batch.numeric @ weight for name, weight in weights.items()}, batch, tasks)
         loss = normalise(sums, total, world_size=1).sum()
         loss.backward()
         return loss
@@ -277,7 +277,7 @@ def test_small_batches_are_weighed_as_the_whole_is() -> None:
     total = torch.zeros((), dtype=torch.float64)
     for piece in labels.reshape(200, 64):
         batch = cells(piece, np.zeros(64, int))
-        sums, weights = task_losses({"click": logit.expand(64, 1)}, batch, {"click": task})
+        sums, weights, _ = task_losses({"click": logit.expand(64, 1)}, batch, {"click": task})
         total = total + normalise(sums, weights, world_size=1).sum()
     total.backward()
     assert logit.grad is not None
@@ -292,7 +292,7 @@ def test_validation_is_of_corrected_logits_and_weighs_nothing(world: World) -> N
     tasks = {name: config.build(name, found[name]) for name, config in configs.items()}
     batch = batch_of(world.features, world.labels, np.arange(2000))
     logits = {name: batch.numeric @ torch.tensor([[0.3], [0.2], [-1.0]], dtype=torch.float64) for name in tasks}
-    sums, weights = validation_losses(logits, batch, tasks)
+    sums, weights, _ = validation_losses(logits, batch, tasks)
     for column, name in enumerate(("click", "like")):
         seen = batch.observed[:, column].numpy()
         expected = log_loss(batch.labels[:, column].numpy()[seen], tasks[name].predict(logits[name]).numpy()[seen])

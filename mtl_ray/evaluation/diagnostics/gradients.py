@@ -83,7 +83,7 @@ def _grams(model: MultiTaskModel, tasks: Mapping[str, Task], batch: Batch) -> di
     with torch.enable_grad():
         with _outputs_of(model.encoders) as encoded:
             logits = model(batch)
-        sums, weights = task_losses(logits, batch, tasks)
+        _, weights, sums = task_losses(logits, batch, tasks)
         gradients: list[list[_Gradient]] = []
         for total, weight in zip(sums, weights, strict=True):
             inputs: list[Tensor] = [*layers, *tables, *encoded]

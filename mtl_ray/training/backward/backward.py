@@ -33,8 +33,17 @@ class Compared(NamedTuple):
         return norms
 
 
-Rows = Sequence[Sequence[Tensor]]
-"""What one part of a batch says of the tasks' gradients: a list of tensors for each task that is compared."""
+class Row(NamedTuple):
+    """What one part of a batch says of the gradient of one task's unweighted loss."""
+
+    compared: Sequence[Tensor]
+    """Where tasks are compared."""
+    beside: Sequence[Tensor | None]
+    """At what a later pass begins with, or what needs none."""
+
+
+Rows = Sequence[Row]
+"""Of the tasks that are looked at by themselves."""
 
 
 class Backward(ABC):
@@ -95,7 +104,7 @@ def aggregated(gradients: TaskGradients, aggregation: Aggregation | None) -> tup
         if not norm < float("inf"):
             raise NonFiniteGradient(task)
     if aggregation is None or not gradients.tasks:
-        factors = [torch.ones(len(gradients.tasks), dtype=torch.float64)] * len(gradients.blocks)
+        factors = [torch.ones(len(gradients.tasks), dtype=torch.float64)] * gradients.num_blocks
     else:
         factors = aggregation(gradients)
     same = all(factor is factors[0] for factor in factors)

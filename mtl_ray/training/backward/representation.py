@@ -8,22 +8,23 @@ import torch
 from torch import Tensor, nn
 
 from mtl_ray import distributed
-from mtl_ray.aggregation import Aggregation, TaskGradients
+from mtl_ray.aggregation import Aggregation, TaskGradients, combined
 from mtl_ray.batch import Batch
 from mtl_ray.models.cut import Cut
-from mtl_ray.training.backward.backward import Backward, Compared, Rows, aggregated
+from mtl_ray.training.backward.backward import Backward, Compared, Row, Rows, aggregated
 from mtl_ray.training.backward.ranks import averaging
 from mtl_ray.training.objective import Losses
 
 
 class RepresentationBackward(Backward):
-    """The model is cut where the tasks part. Above, each task's gradient at the cut is taken by a pass of its own; from
-    the cut down there is one pass, with their aggregate, and one from the weighted sum through the tasks' own parts:
-    both in one call, in which DistributedDataParallel works as ever.
+    """The model is cut where the tasks part. Above, each task has a pass of its own, which gives its gradient at the
+    cut and those of the parameters on the way. Below there is one pass, from the aggregate at the cut; the parameters
+    above are roots of the same call with the gradients that they have, so that DistributedDataParallel works as ever.
 
     The rows of all ranks at the cut are those of one batch, so that the inner products over the global batch are the
     sums over ranks: one all-reduce of `[K, T, T]`. What is above the cut and yet several tasks' (an entire-space
-    architecture's towers) gets the plain sum, and `next_item` tasks, which lead past the cut, are not compared.
+    architecture's towers) gets the plain sum. `next_item` tasks, which lead past the cut, are not compared: with what
+    an architecture adds to the losses, they are differentiated in that call too.
     """
 
     by_task = True
@@ -39,6 +40,7 @@ class RepresentationBackward(Backward):
         self._cut = cut
         self._compared = compared
         self._aggregation = aggregation
+        self._parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
         self._last = True
         self._tasks: tuple[int, ...] = ()
         self._factors: list[Tensor] = []
@@ -50,46 +52,74 @@ class RepresentationBackward(Backward):
         return outputs
 
     def compare(self, losses: Losses, weights_T: Tensor) -> Rows:  # noqa: ARG002
-        """A task's gradient at each tensor of the cut, in that tensor's shape."""
-        return [self._at_cut(losses.local[task]) for task in self._observed(losses)]
+        """A task's gradient at each tensor of the cut, beside those of all parameters, where it leads to them."""
+        rows = []
+        for task in self._observed(losses):
+            found = self._gradients(losses.each[task], [*self._cut.above, *self._parameters])
+            leaves = zip(found, self._cut.above, strict=False)
+            at_cut = [torch.zeros_like(leaf) if own is None else own for own, leaf in leaves]
+            rows.append(Row(at_cut, found[len(at_cut) :]))
+        return rows
 
     def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
         self._tasks = self._observed(losses)
+        at_cut = [[row.compared for row in rows] for rows in parts]
         # This rank's rows of the global batch's gradient: DDP's mean over ranks takes the world size out again.
-        blocks = [
-            torch.cat([self._block(rows, at) for rows in parts], dim=1) / distributed.world_size()
-            for at in range(len(self._cut.above))
-        ]
-        gradients = TaskGradients(blocks, weights_T[list(self._tasks)], self._tasks, split_over_ranks=True)
+        gradients = TaskGradients(
+            at_cut,
+            len(self._cut.above),
+            weights_T[list(self._tasks)],
+            self._tasks,
+            split_over_ranks=True,
+            scale=1.0 / distributed.world_size(),
+        )
         compared, self._factors = aggregated(gradients, self._aggregation)
         return compared
 
     def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:
-        blocks = [self._block(rows, at) for at in range(len(self._cut.above))]
-        own = TaskGradients(blocks, weights_T[list(self._tasks)], self._tasks, split_over_ranks=True)
-        parts = zip(own.combined(self._factors), self._cut.above, strict=True)
-        down = [part.view_as(leaf) for part, leaf in parts]
-        if losses.auxiliary.requires_grad:
-            added = self._at_cut(losses.auxiliary.sum())
-            down = [part + more for part, more in zip(down, added, strict=True)]
-        total = torch.dot(losses.local, weights_T.to(losses.local.dtype)) + losses.auxiliary.sum()
-        roots = [(tensor, part) for tensor, part in zip(self._cut.below, down, strict=True) if tensor.requires_grad]
+        roots: list[tuple[Tensor, Tensor | None]] = []
+        for tensor, down in zip(self._cut.below, self._down(losses, rows, weights_T), strict=True):
+            if tensor.requires_grad:
+                roots.append((tensor, down))
+        for at, parameter in enumerate(self._parameters):
+            own = [(task, row.beside[at]) for task, row in zip(self._tasks, rows, strict=True)]
+            parts = [part * weights_T[task].to(part.dtype) for task, part in own if part is not None]
+            if parts:
+                roots.append((parameter, torch.stack(parts).sum(dim=0) if len(parts) > 1 else parts[0]))
+        rest = self._rest(losses, weights_T)
+        if rest is not None:
+            roots.append((rest, None))
         with averaging(self._model, self._last):
-            torch.autograd.backward([total, *(root for root, _ in roots)], [None, *(part for _, part in roots)])
+            torch.autograd.backward([root for root, _ in roots], [part for _, part in roots])
         self._cut.release()
+
+    def _down(self, losses: Losses, rows: Rows, weights_T: Tensor) -> list[Tensor]:
+        """What each tensor of the cut gets."""
+        weights_t = weights_T[list(self._tasks)]
+        if rows:
+            blocks = zip(*(row.compared for row in rows), strict=True)
+            down = [combined(block, factor, weights_t) for block, factor in zip(blocks, self._factors, strict=True)]
+        else:
+            down = [torch.zeros_like(leaf) for leaf in self._cut.above]
+        if losses.auxiliary.requires_grad:
+            added = self._gradients(losses.auxiliary.sum(), self._cut.above)
+            for part, more in zip(down, added, strict=True):
+                if more is not None:
+                    part += more
+        return down
+
+    def _rest(self, losses: Losses, weights_T: Tensor) -> Tensor | None:
+        """What else is to be differentiated: the tasks that are not compared, those without a label among them (they
+        give their parameters zeros), and what the architecture adds."""
+        others = [task for task in range(len(losses.each)) if task not in self._tasks]
+        rest = losses.auxiliary.sum()
+        if others:
+            rest = rest + torch.dot(losses.local[others], weights_T[others].to(losses.local.dtype))
+        return rest if rest.requires_grad else None
 
     def _observed(self, losses: Losses) -> tuple[int, ...]:
         observed = losses.observed.tolist()
         return tuple(task for task in self._compared if observed[task])
 
-    def _block(self, rows: Rows, at: int) -> Tensor:
-        """`[T, rows, C]` of one tensor of the cut."""
-        leaf = self._cut.above[at]
-        if not rows:
-            return leaf.new_zeros(0, len(leaf), leaf[0].numel())
-        return torch.stack([row[at].flatten(1) for row in rows])
-
-    def _at_cut(self, loss: Tensor) -> list[Tensor]:
-        leaves = self._cut.above
-        found = torch.autograd.grad(loss, leaves, retain_graph=True, allow_unused=True)
-        return [torch.zeros_like(leaf) if own is None else own for own, leaf in zip(found, leaves, strict=True)]
+    def _gradients(self, loss: Tensor, wanted: Sequence[Tensor]) -> Sequence[Tensor | None]:
+        return torch.autograd.grad(loss, wanted, retain_graph=True, allow_unused=True)

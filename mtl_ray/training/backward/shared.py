@@ -4,15 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import ExitStack
+from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.graph import GradientEdge
 
 from mtl_ray import distributed
-from mtl_ray.aggregation import Aggregation, TaskGradients
+from mtl_ray.aggregation import Aggregation, TaskGradients, combined
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
-from mtl_ray.training.backward.backward import Backward, Compared, Rows, aggregated
+from mtl_ray.training.backward.backward import Backward, Compared, Row, Rows, aggregated
+from mtl_ray.training.backward.frontier import frontier
 from mtl_ray.training.backward.ranks import average
 from mtl_ray.training.objective import Losses
 
@@ -37,8 +40,11 @@ class SharedBackward(Backward):
         self._compared = tuple(names.index(name) for name in model.compared_tasks)
         tables = {id(table) for table in model.embedding_parameters()}
         self._shared = _dense(model.shared_parameters(), tables)
+        self._dense = _dense(list(model.parameters()), tables)
         self._own = [_dense(model.task_parameters(name), tables) for name in names]
-        self._gradients: TaskGradients | None = None
+        self._at: list[int] = []
+        self._summed: list[list[Tensor]] = []
+        self._weights_t = torch.zeros(0)
         self._factors: list[Tensor] = []
         self._factor_of: dict[int, float] = {}
 
@@ -50,34 +56,28 @@ class SharedBackward(Backward):
         return outputs
 
     def compare(self, losses: Losses, weights_T: Tensor) -> Rows:
-        """A task's gradient of all shared dense parameters `[P]`, and of what each lookup gave. Leaves those of the
-        task's own parameters in `.grad`."""
-        leaves = self._leaves()
+        """A task's gradient of each shared dense parameter, `[1, ...]`, beside those at the edges from which the way to
+        the lookups meets no dense parameter any more. Leaves those of the task's own parameters in `.grad`."""
+        edges = self._edges(losses)
         rows = []
         for task in _observed(losses):
-            wanted = [*self._shared, *leaves, *self._own[task]]
-            found = torch.autograd.grad(losses.local[task], wanted, retain_graph=True, allow_unused=True)
-            shared, looked_up, own = _split(found, [len(self._shared), len(leaves), len(self._own[task])])
+            wanted: list[Any] = [*self._shared, *edges, *self._own[task]]
+            found = torch.autograd.grad(losses.each[task], wanted, retain_graph=True, allow_unused=True)
+            shared, at_edges, own = _split(found, [len(self._shared), len(edges), len(self._own[task])])
             for parameter, gradient in zip(self._own[task], own, strict=True):
                 if gradient is not None:
                     _add(parameter, gradient * weights_T[task].to(gradient.dtype))
-            all_P = torch.cat([_filled(g, p).flatten() for g, p in zip(shared, self._shared, strict=True)])
-            rows.append([all_P, *(_filled(g, leaf) for g, leaf in zip(looked_up, leaves, strict=True))])
+            rows.append(Row([_filled(g, p)[None] for g, p in zip(shared, self._shared, strict=True)], at_edges))
         return rows
 
     def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
         observed = _observed(losses)
-        compared = [at for at, task in enumerate(observed) if task in self._compared]
-        tasks = [observed[at] for at in compared]
-        sizes = [parameter.numel() for parameter in self._shared]
-        if compared:
-            all_TP = torch.stack([torch.stack([rows[at][0] for at in compared]) for rows in parts]).sum(dim=0)
-        else:
-            all_TP = losses.local.new_zeros(0, sum(sizes))
-        all_TP = distributed.start_sum(all_TP / distributed.world_size())()
-        blocks = [part_TP.unsqueeze(1) for part_TP in torch.split(all_TP, sizes, dim=1)]
-        self._gradients = TaskGradients(blocks, weights_T[tasks], tasks, split_over_ranks=False)
-        report, self._factors = aggregated(self._gradients, self._aggregation)
+        self._at = [at for at, task in enumerate(observed) if task in self._compared]
+        tasks = [observed[at] for at in self._at]
+        self._summed = _over_ranks([[rows[at].compared for at in self._at] for rows in parts])
+        self._weights_t = weights_T[tasks]
+        gradients = TaskGradients([self._summed], len(self._shared), self._weights_t, tasks, split_over_ranks=False)
+        report, self._factors = aggregated(gradients, self._aggregation)
         factors = report.factors
         self._factor_of = {} if factors is None else dict(zip(report.tasks, factors.tolist(), strict=True))
         return report
@@ -86,26 +86,38 @@ class SharedBackward(Backward):
         leaves = self._leaves()
         if losses.auxiliary.requires_grad:
             torch.autograd.backward(losses.auxiliary.sum(), retain_graph=True)
-        down = [torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves]
-        for task, (_, *of_leaves) in zip(_observed(losses), rows, strict=True):
-            factor = self._factor_of.get(task, 1.0) * float(weights_T[task])
-            down = [part + factor * own for part, own in zip(down, of_leaves, strict=True)]
+        edges = self._edges(losses)
+        at_edges: list[Tensor | None] = [None] * len(edges)
+        for task, row in zip(_observed(losses), rows, strict=True):
+            scale = self._factor_of.get(task, 1.0) * float(weights_T[task])
+            at_edges = [_plus(part, own, scale) for part, own in zip(at_edges, row.beside, strict=True)]
+        _backward(edges, at_edges, leaves)
         below = [tensor for lookup in self._model.lookups for tensor in lookup.below]
-        roots = [(tensor, part) for tensor, part in zip(below, down, strict=True) if tensor.requires_grad]
-        if roots:
-            torch.autograd.backward([root for root, _ in roots], [part for _, part in roots])
+        trained = [at for at, tensor in enumerate(below) if tensor.requires_grad]
+        _backward([below[at] for at in trained], [leaves[at].grad for at in trained])
         for lookup in self._model.lookups:
             lookup.release()
 
     def finish(self) -> None:
-        assert self._gradients is not None
         average([parameter for parameter in self._model.parameters() if parameter.grad is not None])
-        for parameter, part in zip(self._shared, self._gradients.combined(self._factors), strict=True):
-            _add(parameter, part.view_as(parameter))
-        self._gradients = None
+        if self._summed:
+            blocks = zip(*self._summed, strict=True)
+            for parameter, block, factor in zip(self._shared, blocks, self._factors, strict=True):
+                _add(parameter, combined(block, factor, self._weights_t)[0])
+        self._summed = []
 
     def _leaves(self) -> list[Tensor]:
         return [leaf for lookup in self._model.lookups for leaf in lookup.above]
+
+    def _edges(self, losses: Losses) -> list[GradientEdge]:
+        return frontier([losses.each[task] for task in _observed(losses)], self._leaves(), self._dense)
+
+
+def _backward(roots: Sequence[Any], gradients: Sequence[Tensor | None], to: Sequence[Tensor] | None = None) -> None:
+    """From the roots, tensors or edges, that have a gradient; to `to` alone where that is given."""
+    known = [(root, gradient) for root, gradient in zip(roots, gradients, strict=True) if gradient is not None]
+    if known and (to is None or to):
+        torch.autograd.backward([root for root, _ in known], [part for _, part in known], inputs=to)
 
 
 def _observed(losses: Losses) -> list[int]:
@@ -122,6 +134,28 @@ def _split(found: Sequence[Tensor | None], sizes: Sequence[int]) -> list[list[Te
         parts.append(list(found[begin : begin + size]))
         begin += size
     return parts
+
+
+def _over_ranks(parts: Sequence[Sequence[Sequence[Tensor]]]) -> list[list[Tensor]]:
+    """Task -> gradient of each parameter, `[1, ...]`, summed over parts and averaged over ranks. Collective."""
+    if len(parts) == 1 and distributed.world_size() == 1:
+        return [list(blocks) for blocks in parts[0]]
+    summed = [
+        [torch.stack(of_parts).sum(dim=0) for of_parts in zip(*task, strict=True)] for task in zip(*parts, strict=True)
+    ]
+    flat = [block.flatten() for blocks in summed for block in blocks]
+    if not flat:
+        return summed
+    mean = distributed.start_sum(torch.cat(flat) / distributed.world_size())()
+    parts_of = iter(torch.split(mean, [len(block) for block in flat]))
+    return [[next(parts_of).view_as(block) for block in blocks] for blocks in summed]
+
+
+def _plus(part: Tensor | None, more: Tensor | None, scale: float) -> Tensor | None:
+    """`part + scale * more`, `None` counting as zeros; `part` is written over."""
+    if more is None:
+        return part
+    return more * scale if part is None else part.add_(more, alpha=scale)
 
 
 def _filled(gradient: Tensor | None, like: Tensor) -> Tensor:

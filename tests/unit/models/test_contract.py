@@ -250,7 +250,7 @@ def test_one_task_is_enough(member: type[ModelSettings]) -> None:
     batch = random_batch(64)
     batch = replace(batch, labels=batch.labels[:, :1], observed=batch.observed[:, :1])
     logits = model(batch)
-    sums, weights = task_losses(logits, batch, tasks)
+    sums, weights, _ = task_losses(logits, batch, tasks)
     added = [loss.sum / loss.weight for loss in model.auxiliary_losses(batch, logits).values()]
     grads = gradients(model, torch.stack([normalise(sums, weights, world_size=1).sum(), *added]).sum())
     assert set(grads) == {name for name, _ in model.named_parameters()}
@@ -263,7 +263,7 @@ def test_bf16_autocast_has_finite_float32_losses_and_gradients(case: Case) -> No
     batch = case.set.batch(64)
     with torch.autocast("cpu", dtype=torch.bfloat16):
         logits = model(batch)
-    sums, weights = task_losses(logits, batch, case.set.tasks())
+    sums, weights, _ = task_losses(logits, batch, case.set.tasks())
     added = model.auxiliary_losses(batch, logits).values()
     losses = torch.cat([sums / weights, *((loss.sum / loss.weight).view(1) for loss in added)])
     assert losses.dtype == torch.float32

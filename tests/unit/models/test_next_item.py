@@ -230,7 +230,7 @@ def test_next_item_alone_is_a_single_task_model() -> None:
     model = SingleTaskConfig(tower=(8,)).build(ONLY, tasks)
     whole = with_next_item(PLAIN).batch(64)
     batch = replace(whole, labels=whole.labels[:, 1:2], observed=whole.observed[:, 1:2])
-    sums, weights = task_losses(model(batch), batch, tasks)
+    sums, weights, _ = task_losses(model(batch), batch, tasks)
     grads = gradients(model, normalise(sums, weights, world_size=1).sum())
     assert set(grads) == {name for name, _ in model.named_parameters()}
     assert model.representation(batch).shape == (64, 0)

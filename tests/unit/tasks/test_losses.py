@@ -46,9 +46,9 @@ def on_ranks(model: MultiTaskModel, parts: list[Batch], naive: bool = False) -> 
     tasks = make_tasks()
     weighting = StaticWeightingConfig().build(WeightingContext(WEIGHTS))
     local = [task_losses(model(part), part, tasks) for part in parts]
-    global_weights = torch.stack([weights for _, weights in local]).sum(dim=0)
+    global_weights = torch.stack([part.weights for part in local]).sum(dim=0)
     losses, grads = [], []
-    for sums, weights in local:
+    for sums, weights, _ in local:
         if naive:
             loss = normalise(sums, weights, world_size=1)
         else:
@@ -87,7 +87,7 @@ def test_one_process_equals_the_weighted_mean_written_out() -> None:
     batch = batch_without_rating_on_the_first_rank()
     tasks, model = make_tasks(), build()
     logits = model(batch)
-    sums, weights = task_losses(logits, batch, tasks)
+    sums, weights, _ = task_losses(logits, batch, tasks)
     losses = normalise(sums, weights, world_size=1)
     for column, (name, task) in enumerate(tasks.items()):
         total, weight = 0.0, 0.0
@@ -145,7 +145,7 @@ def test_without_any_label_a_task_adds_exactly_nothing(how: str) -> None:
 
 def test_weights_carry_no_gradient() -> None:
     batch = batch_without_rating_on_the_first_rank()
-    sums, weights = task_losses(build()(batch), batch, make_tasks())
+    sums, weights, _ = task_losses(build()(batch), batch, make_tasks())
     assert sums.requires_grad
     assert not weights.requires_grad
     assert weights.dtype == sums.dtype == torch.float64

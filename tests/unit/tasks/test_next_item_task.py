@@ -66,7 +66,7 @@ def one_task(rows: int) -> tuple[Any, dict[str, NextItemTask]]:
 def test_losses_are_means_over_queries(losses: Any) -> None:
     batch, tasks = one_task(6)
     values = {"next": logits(6)}
-    (total,), (weight,) = losses(values, batch, tasks)
+    (total,), (weight,), _ = losses(values, batch, tasks)
     queries = [0, 1, 4]
     of_queries = tasks["next"].loss(values["next"][queries], torch.ones(3))
     torch.testing.assert_close(total, torch.dot(of_queries, batch.sample_weight[queries]))
@@ -77,11 +77,11 @@ def test_rows_without_a_label_are_no_candidates_whatever_stands_there() -> None:
     """As padding, which repeats the labels of another row."""
     batch, tasks = one_task(6)
     values = logits(6)
-    (total,), _ = task_losses({"next": values}, batch, tasks)
+    (total,), _, _ = task_losses({"next": values}, batch, tasks)
     changed = values.clone()
     changed[3] = logits(6, seed=9)[3]
     assert not torch.equal(changed, values)
-    (same,), _ = task_losses({"next": changed}, batch, tasks)
+    (same,), _, _ = task_losses({"next": changed}, batch, tasks)
     assert torch.equal(same, total)
 
 
