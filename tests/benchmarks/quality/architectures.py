@@ -27,8 +27,8 @@ SIZES: dict[str, dict[str, Any]] = {
     "aitm": {"bottom": [128, 64]},
     "dbmtl": {"bottom": [128], "specific": [64], "relation": [32]},
 }
-"""Architecture -> what its config says beside tower, dropout and encoder, which are the data set's. One that is not
-listed has its defaults."""
+"""Architecture -> what its config says beside the fields that every model has, which are the data set's. One that is
+not listed has its defaults."""
 
 GIVEN: dict[str, dict[str, list[str]]] = {
     "kuairand": {"long_view": ["click"]},
@@ -56,7 +56,7 @@ def every_architecture() -> dict[str, type[ModelSettings]]:
 def with_architecture(config: dict[str, Any], dataset: str, name: str, encoder: str | None = None) -> dict[str, Any]:
     """`config` with another architecture, and with the task graph where that follows one."""
     tree = config["model"]
-    kept = {key: tree[key] for key in ("tower", "dropout", "encoder")}
+    kept = {key: tree[key] for key in ModelSettings.model_fields if key in tree}
     model: dict[str, Any] = {"name": name, **kept, **SIZES.get(name, {})}
     if encoder is not None:
         model["encoder"] = {**model["encoder"], **ENCODERS[dataset][encoder]}
