@@ -30,13 +30,12 @@ def check_comparison(
     else:
         return
     if not type(model).shares:
-        members = get_args(get_args(ModelConfig)[0])
         raise ConfigError(
             f"The {key} {_name(asks)} compares the tasks' gradients at what they share, and in the architecture "
             f"{_name(model)} they share nothing.",
             where=f"{key}.name",
             found=f"{_name(asks)} with model.name={_name(model)}",
-            allowed=", ".join(_name(member.model_construct()) for member in members if member.shares),
+            allowed=_sharing_models(),
             fix=f"choose one of these as model.name, or {instead}",
         )
 
@@ -56,6 +55,34 @@ def check_accumulation(parts: int, model: ModelSettings, tasks: Mapping[str, Tas
         allowed="1",
         fix="remove training.accumulate, or " + ("choose model.norm=layer" if model.norm == "batch" else "the task"),
     )
+
+
+def check_affinity(every: int | None, model: ModelSettings, tasks: Mapping[str, TaskSettings]) -> None:
+    """Raise `ConfigError` where tasks' affinity is to be measured that share nothing, or of a single one."""
+    if every is None:
+        return
+    if len(tasks) < 2:
+        raise ConfigError(
+            "Affinity is between tasks, and there is only one.",
+            where="tasks",
+            found=", ".join(tasks),
+            allowed="two tasks or more",
+            fix="add a task, or remove training.affinity_every",
+        )
+    if not type(model).shares:
+        raise ConfigError(
+            "Tasks affect each other through the parameters that they share, and in the architecture "
+            f"{_name(model)} they share nothing.",
+            where="model.name",
+            found=_name(model),
+            allowed=_sharing_models(),
+            fix="choose one of these, or remove training.affinity_every",
+        )
+
+
+def _sharing_models() -> str:
+    members = get_args(get_args(ModelConfig)[0])
+    return ", ".join(_name(member.model_construct()) for member in members if member.shares)
 
 
 def _name(leaf: ModelSettings | WeightingSettings | AggregationSettings) -> str:

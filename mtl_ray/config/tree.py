@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
-from mtl_ray.config.balancing import check_accumulation, check_comparison
+from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
@@ -70,6 +70,8 @@ class TrainingConfig(Settings):
     """Steps between two lines of step metrics; null: twenty times an epoch."""
     checkpoint_every: int | None = Field(default=None, ge=1)
     """Steps between two checkpoints inside an epoch, beside the one after each epoch; null: none."""
+    affinity_every: int | None = Field(default=None, ge=1)
+    """Steps between two in which the tasks' affinity is measured (jobs/task_affinity.py sets it); null: none is."""
     max_skipped_steps: int = Field(default=10, ge=0)
     """How many steps in a row may be left out because a task's loss or gradient is not finite, where the tasks'
     gradients are looked at by themselves."""
@@ -125,6 +127,7 @@ class Config(Settings):
         self.weighting.check_tasks(self.tasks)
         check_comparison(self.model, self.weighting, self.aggregation, tuple(in_architecture(self.tasks)))
         check_accumulation(self.training.accumulate, self.model, self.tasks)
+        check_affinity(self.training.affinity_every, self.model, self.tasks)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

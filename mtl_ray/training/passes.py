@@ -48,7 +48,7 @@ class Passes:
             return
         found = []
         for part in parts:
-            self._states.append(_random_state())
+            self._states.append(random_state())
             found.append(losses_of(part, last=False, graph=False))
         self._total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
         losses = [combined(*own, self._total, distributed.world_size()) for own in found]
@@ -64,7 +64,7 @@ class Passes:
             yield self.first
             return
         for at, part in enumerate(self._parts):
-            _restore(self._states[at])
+            restore_random_state(self._states[at])
             own = self._losses_of(part, last=at == len(self._parts) - 1, graph=True)
             yield combined(*own, self._total, distributed.world_size())
 
@@ -75,11 +75,13 @@ class Passes:
         return combined(*found[0], total, distributed.world_size())
 
 
-def _random_state() -> RandomState:
+def random_state() -> RandomState:
+    """Where the random numbers of this process and its GPU stand."""
     return torch.get_rng_state(), torch.cuda.get_rng_state() if torch.cuda.is_available() else None
 
 
-def _restore(state: RandomState) -> None:
+def restore_random_state(state: RandomState) -> None:
+    """Draw again what was drawn after `random_state`."""
     torch.set_rng_state(state[0])
     if state[1] is not None:
         torch.cuda.set_rng_state(state[1])

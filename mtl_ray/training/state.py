@@ -19,6 +19,7 @@ from mtl_ray.errors import CheckpointError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import build_optimizer, build_schedule
 from mtl_ray.schema import LabelStatistics
+from mtl_ray.training.affinity import AffinityRecord
 from mtl_ray.training.frozen import freeze
 from mtl_ray.weighting import Weighting, WeightingContext
 
@@ -39,6 +40,7 @@ class TrainingState:
     epoch_totals: Tensor
     """Loss sums and weights over all ranks of the epoch's batches up to the last checkpoint that was written or read:
     `LossTotals.gather_on_first`."""
+    affinity: AffinityRecord
 
     @classmethod
     def create(cls, config: Config, context: ModelContext, model: MultiTaskModel, total_steps: int) -> TrainingState:
@@ -61,6 +63,7 @@ class TrainingState:
             aggregation=None if aggregation is None else aggregation.to(device),
             position=TrainingPosition(epoch=1, batch=0, step=0),
             epoch_totals=torch.zeros(2, len(config.tasks) + len(model.auxiliary_names), dtype=torch.float64),
+            affinity=AffinityRecord(len(config.tasks), config.training.affinity_every),
         )
 
     @property
@@ -91,6 +94,7 @@ class TrainingState:
             "weighting": self.weighting.state_dict(),
             "aggregation": {} if self.aggregation is None else self.aggregation.state_dict(),
             "epoch_totals": self.epoch_totals.cpu(),
+            "affinity": self.affinity.state_dict(),
         }
         save_checkpoint(folder, self.config, self.context, self.model.state_dict(), training, self.position)
 
@@ -111,6 +115,8 @@ class TrainingState:
         if self.aggregation is not None:
             self.aggregation.load_state_dict(training["aggregation"])
         self.epoch_totals = training["epoch_totals"]
+        if "affinity" in training:  # checkpoints of before have none
+            self.affinity.load_state_dict(training["affinity"])
         self.position = checkpoint.position
 
 

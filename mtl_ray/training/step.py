@@ -20,6 +20,7 @@ from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.auxiliary import AuxiliaryLoss
 from mtl_ray.tasks import Task
 from mtl_ray.tasks.losses import TaskLosses, task_losses
+from mtl_ray.training.affinity import AffinityMeter
 from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
 from mtl_ray.training.passes import Passes
@@ -132,36 +133,57 @@ class TrainStep:
         self.balance = BalanceRecord(tuple(tasks))
         self.skipped = SkippedSteps(tuple(tasks), max_skipped_steps)
 
-    def __call__(self, batch: Batch) -> None:
+    def __call__(self, batch: Batch, measure: bool = False) -> Tensor | None:
         """Take one step. Collective: every rank calls it with its share of the same global batch.
+
+        Args:
+            measure: look at how the tasks' parts of the step would change each other's losses.
+
+        Returns:
+            `AffinityMeter.affinity` `[T, T]` of a measured step; None where the step was left out or not measured.
 
         Raises DivergedError, on all ranks alike, where too many steps in a row had to be left out.
         """
         batch = to_precision(batch, self.device, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         began = time.perf_counter()
-        passes = Passes(self._losses_of, batch.parts(self._parts) if self._parts > 1 else [batch])
+        parts = batch.parts(self._parts) if self._parts > 1 else [batch]
+        meter = AffinityMeter(self.model, self.optimizer, self._own_losses_of, parts) if measure else None
+        passes = Passes(self._losses_of, parts)
         whole = StepLosses(passes.first.whole.double(), passes.first.observed)
-        if self._learn(passes, whole):
+        if self._learn(passes, whole, meter):
             self.schedule.step()
             for sums, weights in passes.counted:
                 self.totals.add(sums, weights)
                 self.epoch_totals.add(sums, weights)
             self.weighting.end_step(whole)
-            self.balance.took(time.perf_counter() - began)
+            if not measure:
+                self.balance.took(time.perf_counter() - began)
             if self.weighting.wants_losses_after:
                 self.weighting.losses_after(self._losses_after(passes))
+        return None if meter is None else meter.affinity
 
     def _losses_of(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:
         """This rank's part of each loss, from rows of one part; without `graph` the model alone runs."""
+        if not graph:
+            return self._own_losses_of(part, last, graph)
+        with autocast(self.device, self.precision):
+            logits = self._backward.forward(part, last)
+        return self._losses(part, logits)
+
+    def _own_losses_of(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:  # noqa: ARG002
+        """The same by the model alone, with `graph` too."""
         with nullcontext() if graph else torch.no_grad():
             with autocast(self.device, self.precision):
-                logits = self._backward.forward(part, last) if graph else self.model(part)
-            added = tuple(self.model.auxiliary_losses(part, logits).values())
-            return task_losses(logits, part, self.tasks), added
+                logits = self.model(part)
+            return self._losses(part, logits)
 
-    def _learn(self, passes: Passes, whole: StepLosses) -> bool:
-        """Gradients and update; False where the step was left out."""
+    def _losses(self, part: Batch, logits: Mapping[str, Tensor]) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:
+        added = tuple(self.model.auxiliary_losses(part, logits).values())
+        return task_losses(logits, part, self.tasks), added
+
+    def _learn(self, passes: Passes, whole: StepLosses, meter: AffinityMeter | None) -> bool:
+        """Gradients and update, and between them the measurement; False where the step was left out."""
         backward = self._backward
         if backward.by_task and not self.skipped.check_losses(whole):
             return False
@@ -185,11 +207,19 @@ class TrainStep:
         objective = self.weighting.objective(whole, norms_T)
         if objective is not None:
             torch.autograd.backward(objective)
-        if self.clip_norm is not None:
-            nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        factor = self._clip()
+        if meter is not None:
+            meter.measure(weights_T.detach(), factor)
         self._update(passes.first.observed)
         self.skipped.reset()
         return True
+
+    def _clip(self) -> Tensor | float:
+        """What the gradients were multiplied by."""
+        if self.clip_norm is None:
+            return 1.0
+        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
+        return (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
 
     @torch.no_grad()
     def _update(self, observed_T: Tensor) -> None:

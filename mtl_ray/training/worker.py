@@ -166,9 +166,12 @@ class Trainer:
             if len(batch) != self.share:
                 raise MtlRayError(f"rank {distributed.rank()} received {len(batch)} rows of a batch, not {self.share}")
             clock.start()
+            number = self.state.position.step
             # Dropout draws anew on every rank and in every step, and the same again after a restart.
-            torch.manual_seed(hash((self.config.seed, distributed.rank(), self.state.position.step)) % 2**63)
-            self.step(batch)
+            torch.manual_seed(hash((self.config.seed, distributed.rank(), number)) % 2**63)
+            affinity_TT = self.step(batch, self.state.affinity.due(number))
+            if affinity_TT is not None:
+                self.state.affinity.add(number, affinity_TT)
             clock.rows += len(batch) * distributed.world_size()
             step = self.state.advance(batch=done)
             if done % self.log_every == 0 or done == batches:

@@ -69,3 +69,12 @@ def test_a_step_in_parts_is_refused_where_the_whole_batch_counts() -> None:
     tasks = {**TREE["tasks"], "next": {"type": "next_item", "label": "click", "user": ["a"], "item": ["item_id"]}}
     assert "tasks.next" in str(refused(tasks=tasks, training={"accumulate": 2}))
     parse_config({**TREE, "training": {"accumulate": 2}})
+
+
+def test_affinity_is_between_tasks_that_share() -> None:
+    measured = {"affinity_every": 5}
+    assert parse_config({**TREE, "training": measured}).training.affinity_every == 5
+    assert parse_config(TREE).training.affinity_every is None
+    assert "model.name" in str(refused(model={"name": "single_task"}, training=measured))
+    assert "only one" in str(refused(tasks={"click": {"type": "binary"}}, training=measured))
+    parse_config({**TREE, "model": {"name": "single_task"}})
