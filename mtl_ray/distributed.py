@@ -61,6 +61,27 @@ def differentiable_gather(tensor: Tensor) -> Tensor:
     return torch.cat(parts)
 
 
+def gather_ragged(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """Every rank's `tensors`, `[N, ...]` each with one N a rank, in rank order, `[sum of N, ...]`. Collective; no
+    gradient."""
+    if world_size() == 1:
+        return tensors
+    length = torch.tensor([len(tensors[0])], device=tensors[0].device)
+    lengths = [torch.empty_like(length) for _ in range(world_size())]
+    dist.all_gather(lengths, length)
+    sizes = [int(own) for own in torch.cat(lengths).tolist()]
+    return tuple(_gathered(tensor, sizes) for tensor in tensors)
+
+
+def _gathered(tensor: Tensor, sizes: list[int]) -> Tensor:
+    # Collectives want the same shape of all ranks.
+    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
+    padded[: len(tensor)] = tensor
+    parts = [torch.empty_like(padded) for _ in sizes]
+    dist.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
+
+
 def gather(value: T) -> list[T]:
     """Every rank's `value`, in rank order, on every rank. Collective; values travel by pickle."""
     if world_size() == 1:

@@ -147,10 +147,13 @@ class MultiTaskModel(nn.Module):
         parameters = [parameter for module in modules for parameter in module.parameters()]
         return [*self.sharing.task_parameters(index), *self.outputs.task_parameters(index), *parameters]
 
+    def embedding_tables(self) -> list[nn.Embedding]:
+        """The large tables, `[rows, D]` each, which optimizers treat apart."""
+        return [module for module in self.modules() if isinstance(module, nn.Embedding)]
+
     def embedding_parameters(self) -> list[nn.Parameter]:
-        """Embedding tables, `[rows, D]` each."""
-        tables = (module.weight for module in self.modules() if isinstance(module, nn.Embedding))
-        return [table for table in tables if isinstance(table, nn.Parameter)]
+        """Weights of `embedding_tables`."""
+        return [table.weight for table in self.embedding_tables() if isinstance(table.weight, nn.Parameter)]
 
     def _two_towers_logits(self, batch: Batch) -> dict[str, Tensor]:
         shared = next((at for at, task in enumerate(self._encoder_tasks) if task is None), None)

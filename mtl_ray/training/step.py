@@ -8,7 +8,7 @@ from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
@@ -23,6 +23,7 @@ from mtl_ray.tasks.losses import TaskLosses, task_losses
 from mtl_ray.training.affinity import AffinityMeter
 from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
+from mtl_ray.training.clip import clip_gradients
 from mtl_ray.training.passes import Passes
 from mtl_ray.training.skipped import SkippedSteps
 from mtl_ray.weighting import StepLosses, Weighting
@@ -218,8 +219,7 @@ class TrainStep:
         """What the gradients were multiplied by."""
         if self.clip_norm is None:
             return 1.0
-        norm = nn.utils.clip_grad_norm_(self.model.parameters(), self.clip_norm)
-        return (self.clip_norm / (norm + 1e-6)).clamp(max=1.0)
+        return clip_gradients(self.model.parameters(), self.clip_norm)
 
     @torch.no_grad()
     def _update(self, observed_T: Tensor) -> None:

@@ -8,34 +8,49 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.optim import Adam, AdamW, Optimizer
+from torch.optim import Adagrad, Adam, AdamW, Optimizer, SparseAdam
+
+from mtl_ray.optim.embeddings.rowwise_adagrad import RowwiseAdagrad
+from mtl_ray.optim.mixed import parts_of
 
 
 @torch.no_grad()
 def step_scales(optimizer: Optimizer, parameters: Sequence[nn.Parameter]) -> list[Tensor | float]:
     """What the coming `optimizer.step()` multiplies a gradient by, for each parameter.
 
-    For Adam and AdamW learning rate / (sqrt(second moment) + eps), the second moment being that which the coming step
-    divides by: with `.grad` in it, and corrected for its start. For other optimizers the learning rate. Momentum and
-    weight decay are no task's, and are left out.
+    For the Adam family learning rate / (sqrt(second moment) + eps), the second moment being that which the coming step
+    divides by: with `.grad` in it, and corrected for its start; for the Adagrad family the same with the sum of
+    squares; for other optimizers the learning rate. Momentum and weight decay are no task's, and are left out.
     """
-    groups = {id(parameter): group for group in optimizer.param_groups for parameter in group["params"]}
-    return [_scale(optimizer, groups[id(parameter)], parameter) for parameter in parameters]
+    owners = {
+        id(parameter): (part, group)
+        for part in parts_of(optimizer)
+        for group in part.param_groups
+        for parameter in group["params"]
+    }
+    return [_scale(*owners[id(parameter)], parameter) for parameter in parameters]
 
 
 def _scale(optimizer: Optimizer, group: Mapping[str, Any], parameter: nn.Parameter) -> Tensor | float:
     rate = float(group["lr"])
-    if not isinstance(optimizer, Adam | AdamW):
+    state = optimizer.state.get(parameter, {})
+    if not isinstance(optimizer, Adam | AdamW | SparseAdam | Adagrad | RowwiseAdagrad):
         return rate
     if parameter.grad is None:  # the step leaves it where it is
         return 0.0
-    beta = float(group["betas"][1])
-    state = optimizer.state.get(parameter, {})
-    number = float(state.get("step", 0.0)) + 1.0
-    moment = parameter.grad.square().mul_(1.0 - beta)
-    if "exp_avg_sq" in state:
-        moment.add_(state["exp_avg_sq"], alpha=beta)
-    return moment.div_(1.0 - beta**number).sqrt_().add_(group["eps"]).reciprocal_().mul_(rate)
+    square = (parameter.grad.to_dense() if parameter.grad.is_sparse else parameter.grad).square()
+    if isinstance(optimizer, RowwiseAdagrad):
+        square = (square.mean(dim=1) + state["sum"])[:, None]
+    elif isinstance(optimizer, Adagrad):
+        square.add_(state["sum"])
+    else:
+        beta = float(group["betas"][1])
+        square.mul_(1.0 - beta)
+        if "exp_avg_sq" in state:
+            square.add_(state["exp_avg_sq"], alpha=beta)
+        square.div_(1.0 - beta ** (float(state.get("step", 0.0)) + 1.0))
+    # No gradient so far: the step divides by eps what is 0 in any case.
+    return square.sqrt_().add_(group["eps"]).reciprocal_().mul_(rate)
 
 
 @contextmanager

@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from mtl_ray.aggregation import Aggregation, TaskGradients
 from mtl_ray.batch import Batch
+from mtl_ray.training.backward.ranks import exchange_rows
 from mtl_ray.training.objective import Losses
 
 
@@ -63,6 +64,10 @@ class Backward(ABC):
     by_task: bool
     """Whether the tasks' gradients are looked at by themselves."""
 
+    def __init__(self, tables: Sequence[nn.Parameter]) -> None:
+        """`tables`: those with sparse gradients."""
+        self._tables = tables
+
     @abstractmethod
     def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
         """The model's outputs for rows of this rank. `last`: no part of the batch comes after."""
@@ -82,8 +87,9 @@ class Backward(ABC):
     def descend(self, losses: Losses, rows: Rows, weights_T: Tensor) -> None:
         """Differentiate this part's losses; what `settle` found holds."""
 
-    def finish(self) -> None:  # noqa: B027 - most have nothing left to do
-        """All parts are differentiated. Collective."""
+    def finish(self) -> None:
+        """All parts are differentiated: exchange what is not yet the global batch's. Collective."""
+        exchange_rows(self._tables)
 
 
 class NonFiniteGradient(Exception):  # noqa: N818 - not an error by itself: the step is left out

@@ -10,6 +10,7 @@ from mtl_ray.aggregation import Aggregation, Place
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.backward.backward import Backward
 from mtl_ray.training.backward.plain import PlainBackward
+from mtl_ray.training.backward.ranks import sparse_tables
 from mtl_ray.training.backward.representation import RepresentationBackward
 from mtl_ray.training.backward.shared import SharedBackward
 
@@ -23,15 +24,19 @@ def build_backward(model: MultiTaskModel, aggregation: Aggregation | None, on: P
         norms: whether the lengths of the tasks' gradients are wanted.
     """
     if aggregation is None and not norms:
-        return PlainBackward(_wrapped(model))
+        return PlainBackward(_wrapped(model), sparse_tables(model))
     if on == "shared":
         return SharedBackward(model, aggregation)
     compared = tuple(model.task_names.index(name) for name in model.compared_tasks)
-    return RepresentationBackward(_wrapped(model), model.cut, compared, aggregation)
+    return RepresentationBackward(_wrapped(model), sparse_tables(model), model.cut, compared, aggregation)
 
 
 def _wrapped(model: MultiTaskModel) -> nn.Module:
     if distributed.world_size() == 1:
         return model
+    tables = {id(table) for table in sparse_tables(model)}
+    # Their rows are exchanged by `Backward.finish`.
+    rows = [name for name, parameter in model.named_parameters() if id(parameter) in tables]
+    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, rows)  # type: ignore[no-untyped-call]
     # Buffers are constants, but for a batch norm's statistics, which come out equal on all ranks.
     return DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor, nn
 
@@ -16,8 +18,9 @@ class PlainBackward(Backward):
 
     by_task = False
 
-    def __init__(self, model: nn.Module) -> None:
-        """`model`: a `MultiTaskModel`, or DDP's wrapper of one."""
+    def __init__(self, model: nn.Module, tables: Sequence[nn.Parameter]) -> None:
+        """`model`: a `MultiTaskModel`, or DDP's wrapper of one; `tables`: those with sparse gradients."""
+        super().__init__(tables)
         self._model = model
         self._last = True
 

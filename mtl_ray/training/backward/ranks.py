@@ -6,10 +6,11 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from mtl_ray import distributed
+from mtl_ray.models import MultiTaskModel
 
 
 def averaging(model: nn.Module, now: bool) -> AbstractContextManager[object]:
@@ -31,3 +32,31 @@ def average(parameters: Sequence[nn.Parameter]) -> None:
         parts = torch.split(mean, [parameter.numel() for parameter in own])
         for parameter, part in zip(own, parts, strict=True):
             parameter.grad = part.view_as(parameter)
+
+
+def sparse_tables(model: MultiTaskModel) -> list[nn.Parameter]:
+    """The embedding tables whose gradients are of the rows that a batch shows."""
+    weights = [table.weight for table in model.embedding_tables() if table.sparse]
+    return [weight for weight in weights if isinstance(weight, nn.Parameter) and weight.requires_grad]
+
+
+def exchange_rows(tables: Sequence[nn.Parameter]) -> None:
+    """Sparse gradients of this rank to their mean over ranks, coalesced: each rank sends the rows that its batch shows,
+    once each. Collective; every rank gives the same tables. A table that no loss led to has no gradient on any rank."""
+    for table in tables:
+        if table.grad is None:
+            continue
+        rows_R, gradient_RD = summed_by_row(table.grad._indices()[0], table.grad._values())
+        if distributed.world_size() > 1:
+            gathered = distributed.gather_ragged(rows_R, gradient_RD / distributed.world_size())
+            rows_R, gradient_RD = summed_by_row(*gathered)
+        table.grad = torch.sparse_coo_tensor(
+            rows_R[None], gradient_RD, table.shape, is_coalesced=True, check_invariants=False
+        )
+
+
+def summed_by_row(rows_N: Tensor, gradient_ND: Tensor) -> tuple[Tensor, Tensor]:
+    """Each row once, ascending, `[R]`, and the sum of its gradients `[R, D]`."""
+    rows_R, place_N = torch.unique(rows_N, return_inverse=True)
+    total_RD = gradient_ND.new_zeros(len(rows_R), gradient_ND.shape[1])
+    return rows_R, total_RD.index_add_(0, place_N, gradient_ND)

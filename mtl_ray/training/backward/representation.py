@@ -29,13 +29,22 @@ class RepresentationBackward(Backward):
 
     by_task = True
 
-    def __init__(self, model: nn.Module, cut: Cut, compared: tuple[int, ...], aggregation: Aggregation | None) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        tables: Sequence[nn.Parameter],
+        cut: Cut,
+        compared: tuple[int, ...],
+        aggregation: Aggregation | None,
+    ) -> None:
         """
         Args:
             model: a `MultiTaskModel`, or DDP's wrapper of one.
+            tables: those with sparse gradients.
             cut: the model's.
             compared: positions of the tasks that lead through the cut.
         """
+        super().__init__(tables)
         self._model = model
         self._cut = cut
         self._compared = compared

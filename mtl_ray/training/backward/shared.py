@@ -16,7 +16,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.backward.backward import Backward, Compared, Row, Rows, aggregated
 from mtl_ray.training.backward.frontier import frontier
-from mtl_ray.training.backward.ranks import average
+from mtl_ray.training.backward.ranks import average, sparse_tables
 from mtl_ray.training.objective import Losses
 
 
@@ -34,6 +34,7 @@ class SharedBackward(Backward):
     by_task = True
 
     def __init__(self, model: MultiTaskModel, aggregation: Aggregation | None) -> None:
+        super().__init__(sparse_tables(model))
         self._model = model
         self._aggregation = aggregation
         names = model.task_names
@@ -99,7 +100,9 @@ class SharedBackward(Backward):
             lookup.release()
 
     def finish(self) -> None:
-        average([parameter for parameter in self._model.parameters() if parameter.grad is not None])
+        super().finish()
+        gradients = [(parameter, parameter.grad) for parameter in self._model.parameters()]
+        average([parameter for parameter, own in gradients if own is not None and not own.is_sparse])
         if self._summed:
             blocks = zip(*self._summed, strict=True)
             for parameter, block, factor in zip(self._shared, blocks, self._factors, strict=True):

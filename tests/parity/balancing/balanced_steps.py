@@ -147,9 +147,11 @@ def train_step(
     return step, weighting, aggregation
 
 
-def trained(balance: Balance, rank: int, ranks: int) -> dict[str, Tensor]:
-    """Parameters and state after a few steps."""
+def trained(balance: Balance, rank: int, ranks: int, sparse: bool = False) -> dict[str, Tensor]:
+    """Parameters and state after a few steps; `sparse`: with gradients of the tables' shown rows alone."""
     model = build()
+    for table in model.embedding_tables():
+        table.sparse = sparse
     step, weighting, aggregation = train_step(balance, model, clip_norm=5.0)
     for number in range(STEPS):
         step(share(global_batch(number), rank, ranks))

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss
+from mtl_ray.optim.mixed import parts_of
 from mtl_ray.tasks.losses import TaskLosses, task_losses
 from mtl_ray.training.affinity import AffinityMeter, AffinityRecord
 from mtl_ray.training.step import TrainStep
@@ -28,6 +29,7 @@ METHODS: dict[str, dict[str, Any]] = {
     "famo": {"weighting": {"name": "famo", "compare_on": "same_batch"}},
     "gradnorm": {"weighting": {"name": "gradnorm"}},
     "pcgrad": {"aggregation": {"name": "pcgrad"}},
+    "sparse tables": {"training": {"optimizer": {"embeddings": {"name": "rowwise_adagrad"}}}},
     "pcgrad, shared": {"aggregation": {"name": "pcgrad", "on": "shared"}},
 }
 
@@ -68,8 +70,9 @@ def method_of(name: str, every: int | None) -> dict[str, Any]:
 
 def state_of(run: MeasuredRun) -> dict[str, Tensor]:
     moments = {
-        f"optimizer.{number}.{name}": value
-        for number, state in run.state.optimizer.state_dict()["state"].items()
+        f"optimizer.{at}.{number}.{name}": value
+        for at, part in enumerate(parts_of(run.state.optimizer))
+        for number, state in part.state_dict()["state"].items()
         for name, value in state.items()
     }
     return {**run.parameters(), **moments, "random": torch.get_rng_state()}

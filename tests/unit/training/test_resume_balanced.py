@@ -1,5 +1,5 @@
 """A training that goes on from a checkpoint in the middle ends with the parameters of one that was never stopped, bit
-for bit, whatever balances its tasks."""
+for bit, whatever balances its tasks and whatever its embedding tables learn by."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config, parse_config
 from mtl_ray.data.preprocessing import PreprocessingConfig, fit
 from mtl_ray.data.service_spec import FeatureSpec
+from mtl_ray.optim import EmbeddingOptimizerConfig
 from mtl_ray.schema import LabelStatistics
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
@@ -33,11 +34,13 @@ TASKS = ("click", "cart", "purchase")
 ROWS, STEPS = 64, 8
 WEIGHTINGS = [member.model_fields["name"].default for member in get_args(get_args(WeightingConfig)[0])]
 AGGREGATIONS = [member.model_fields["name"].default for member in get_args(get_args(AggregationConfig)[0])]
+TABLES = [member.model_fields["name"].default for member in get_args(get_args(EmbeddingOptimizerConfig)[0])]
 METHODS = [
     *({"weighting": {"name": name}} for name in WEIGHTINGS),
     *({"aggregation": {"name": name}} for name in AGGREGATIONS if name != "sum"),
     {"weighting": {"name": "gradnorm"}, "aggregation": {"name": "nash_mtl", "on": "shared"}},
     {"weighting": {"name": "famo", "compare_on": "same_batch"}, "aggregation": {"name": "gradvac"}},
+    *({"training": {"optimizer": {"embeddings": {"name": name}}}} for name in TABLES if name != "dense"),
 ]
 
 
@@ -123,7 +126,7 @@ def configured(method: dict[str, Any]) -> Config:
     )
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: "+".join(leaf["name"] for leaf in method.values()))
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: "+".join(_names(method)))
 def test_a_stopped_training_ends_where_the_other_does(method: dict[str, Any], tmp_path: Path) -> None:
     whole = Run(method)
     whole.go_on(STEPS)
@@ -137,3 +140,8 @@ def test_a_stopped_training_ends_where_the_other_does(method: dict[str, Any], tm
     for name, value in expected.items():
         assert torch.equal(found[name].nan_to_num(), value.nan_to_num()), name
         assert torch.equal(found[name].isnan(), value.isnan()), name
+
+
+def _names(method: dict[str, Any]) -> list[str]:
+    found = [method["name"]] if "name" in method else []
+    return found + [name for leaf in method.values() if isinstance(leaf, dict) for name in _names(leaf)]
