@@ -58,7 +58,7 @@ class Aggregation(nn.Module, ABC):
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def forward(self, gradients: TaskGradients) -> list[Tensor]:
-        """What each task's gradient is multiplied by in each block, float64 `[T]` or `[T, C_k]`."""
+        """What each task's gradient is multiplied by in each block, float64 `[T]`, or `[T, C_k]`."""
         with torch.no_grad():
             found = self.factors(gradients)
             self.step += 1

@@ -43,8 +43,9 @@ class GradDrop(Aggregation):
         return [self._kept(column_TC, draws) for column_TC in gradients.columns]
 
     def _kept(self, column_TC: Tensor, draws: torch.Generator) -> Tensor:
+        dtype = column_TC.dtype
         size_C = column_TC.abs().sum(dim=0)
-        purity_C = (1.0 + column_TC.sum(dim=0) / size_C.clamp(min=torch.finfo(torch.float64).tiny)) / 2
-        drawn_C = torch.rand(size_C.shape, generator=draws, dtype=torch.float64).to(size_C.device)
+        purity_C = (1.0 + column_TC.sum(dim=0) / size_C.clamp(min=torch.finfo(dtype).tiny)) / 2
+        drawn_C = torch.rand(size_C.shape, generator=draws, dtype=dtype).to(size_C.device)
         picked_TC = torch.where(purity_C > drawn_C, column_TC > 0, column_TC < 0)
-        return self._leak + (1.0 - self._leak) * picked_TC.double()
+        return self._leak + (1.0 - self._leak) * picked_TC.to(dtype)

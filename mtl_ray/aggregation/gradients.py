@@ -76,14 +76,15 @@ class TaskGradients:
 
     @cached_property
     def columns(self) -> tuple[Tensor, ...]:
-        """Gradients in each block summed over the rows, float64 `[T, C_k]`, C_k all that is not rows."""
+        """Gradients in each block summed over the rows, `[T, C_k]`, C_k all that is not rows; float64 where gradients
+        are, else float32."""
         sums = []
         for at in range(self.num_blocks):
-            of_parts = [
-                torch.stack([blocks[at].sum(dim=0, dtype=torch.float64).flatten() for blocks in rows])
-                for rows in self._parts
-            ]
-            sums.append(torch.stack(of_parts).sum(dim=0) * (self._scale * self.weights_T[:, None]))
+            of_parts = [torch.stack([_over_rows(blocks[at]) for blocks in rows]) for rows in self._parts]
+            total = sum(of_parts[1:], start=of_parts[0])
+            sums.append(total * (self._scale * self.weights_T[:, None]).to(total.device, total.dtype))
+        if not self._split:
+            return tuple(sums)
         flat = self._summed(torch.cat([part.flatten() for part in sums]))
         split = torch.split(flat, [part.numel() for part in sums])
         return tuple(part.view_as(like) for part, like in zip(split, sums, strict=True))
@@ -108,11 +109,17 @@ def combined(gradients: Sequence[Tensor], factor: Tensor, weights_T: Tensor) -> 
         for gradient, scale in zip(gradients[1:], scales[1:], strict=True):
             total.add_(gradient, alpha=scale)
         return total
-    scales_TC = (factor * weights_T[:, None]).to(first.device, first.dtype)
+    scales_TC = factor.to(first.device, first.dtype) * weights_T[:, None].to(first.device, first.dtype)
     total = first * scales_TC[0].view_as(first[0])
     for gradient, scale_C in zip(gradients[1:], scales_TC[1:], strict=True):
         total.addcmul_(gradient, scale_C.view_as(first[0]))
     return total
+
+
+def _over_rows(gradient: Tensor) -> Tensor:
+    """`[C]` from `[rows, ...]`."""
+    dtype = gradient.dtype if gradient.dtype == torch.float64 else torch.float32
+    return gradient.sum(dim=0, dtype=dtype).flatten()
 
 
 def _gramian(gradients: Sequence[Tensor]) -> Tensor:

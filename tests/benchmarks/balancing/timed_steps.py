@@ -17,17 +17,21 @@ from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, buil
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import WeightingContext
 from tests.benchmarks.balancing import workload
-from tests.benchmarks.balancing.methods import Method, methods
+from tests.benchmarks.balancing.methods import PLAIN, Method, methods
 
 WARM_UP, STEPS = 2, 4
+TURNS = 3
+"""Between two turns of the plain sum: the machine's speed changes within a round."""
+Turn = tuple[float, float]
+"""Seconds a step of a method, and of the plain sum just before."""
 
 
-def seconds(num_tasks: int, workers: int, names: Sequence[str], rounds: int) -> dict[str, list[float]]:
-    """Method -> seconds a step in each round; the methods take turns within a round."""
+def seconds(num_tasks: int, workers: int, names: Sequence[str], rounds: int) -> dict[str, list[Turn]]:
+    """Method -> its turn in each round; the methods take turns within a round."""
     with tempfile.TemporaryDirectory() as folder:
         mp.spawn(_on_rank, args=(num_tasks, workers, list(names), rounds, folder), nprocs=workers)
-        found: dict[str, list[float]] = json.loads((Path(folder) / "seconds.json").read_text())
-        return found
+        found = json.loads((Path(folder) / "seconds.json").read_text())
+        return {name: [(own, plain) for own, plain in turns] for name, turns in found.items()}
 
 
 def _on_rank(rank: int, num_tasks: int, workers: int, names: list[str], rounds: int, folder: str) -> None:
@@ -35,10 +39,13 @@ def _on_rank(rank: int, num_tasks: int, workers: int, names: list[str], rounds: 
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=workers)
     known = methods()
     batches = [workload.batch(num_tasks, seed=10 * number + rank) for number in range(WARM_UP + STEPS)]
-    found: dict[str, list[float]] = {name: [] for name in names}
+    found: dict[str, list[Turn]] = {name: [] for name in names}
     for number in range(rounds):
-        for name in names if number % 2 == 0 else reversed(names):
-            found[name].append(_seconds_of(known[name], num_tasks, batches))
+        plain = 0.0
+        for at, name in enumerate(names if number % 2 == 0 else reversed(names)):
+            if at % TURNS == 0:
+                plain = _seconds_of(known[PLAIN], num_tasks, batches)
+            found[name].append((_seconds_of(known[name], num_tasks, batches), plain))
     if rank == 0:
         (Path(folder) / "seconds.json").write_text(json.dumps(found))
     dist.destroy_process_group()

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from statistics import median
 
-from tests.benchmarks.balancing.methods import PLAIN
+from tests.benchmarks.balancing.timed_steps import Turn
 from tests.benchmarks.results import Verdict
 
 GOALS = {
@@ -27,7 +27,7 @@ class Row:
     kind: str
     seconds: tuple[float, ...]
     ratios: tuple[float, ...]
-    """To the plain sum of the same round."""
+    """To the plain sum just before."""
 
     @property
     def ratio(self) -> float:
@@ -47,13 +47,13 @@ class Row:
         }
 
 
-def rows_of(tasks: int, workers: int, seconds: dict[str, list[float]], kinds: dict[str, str]) -> list[Row]:
+def rows_of(tasks: int, workers: int, turns: dict[str, list[Turn]], kinds: dict[str, str]) -> list[Row]:
     """With the ratios to the plain sum."""
-    plain = seconds[PLAIN]
-    return [
-        Row(tasks, workers, name, kinds[name], tuple(own), tuple(a / b for a, b in zip(own, plain, strict=True)))
-        for name, own in seconds.items()
-    ]
+    found = []
+    for name, own in turns.items():
+        seconds, ratios = tuple(turn for turn, _ in own), tuple(turn / plain for turn, plain in own)
+        found.append(Row(tasks, workers, name, kinds[name], seconds, ratios))
+    return found
 
 
 def verdicts(rows: Sequence[Row]) -> tuple[Verdict, ...]:
