@@ -90,7 +90,7 @@ class TrainStep:
     out and counted.
 
     Attributes:
-        totals: losses since the last reset, those of the tasks first, then the auxiliary ones.
+        totals: losses since the last reset, those of the tasks first, then the auxiliary ones as `auxiliary/<name>`.
         epoch_totals: the same, to be reset by the epoch.
         balance: what was seen of the tasks' gradients since the last reset.
         skipped: steps that were left out.
@@ -128,7 +128,8 @@ class TrainStep:
         self.device = device
         self._parts = accumulate
         self._backward = build_backward(model, aggregation, on, weighting.needs_norms)
-        names = (*tasks, *model.auxiliary_names)
+        # No task's name has a slash, so that none can be an auxiliary loss's.
+        names = (*tasks, *(f"auxiliary/{name}" for name in model.auxiliary_names))
         self.totals = LossTotals(names, device)
         self.epoch_totals = LossTotals(names, device)
         self.balance = BalanceRecord(tuple(tasks))

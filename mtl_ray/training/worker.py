@@ -255,7 +255,7 @@ class Trainer:
         return {
             "train/loss": self._total(tasks),
             **{f"train/{task}/loss": loss for task, loss in tasks.items()},
-            **{f"train/auxiliary/{name}": losses[name] for name in self.model.auxiliary_names},
+            **{f"train/{name}": loss for name, loss in losses.items() if name not in tasks},
         }
 
     def _task_weights(self) -> dict[str, float]:

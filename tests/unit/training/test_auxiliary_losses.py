@@ -121,8 +121,9 @@ def test_a_step_follows_the_added_losses_and_counts_them(name: str) -> None:
     model = MODELS[name].build(SERIAL.schema, SERIAL.tasks())
     assert isinstance(model, MultiTaskModel)
     assert model.auxiliary_names
-    assert list(means) == [*SERIAL.schema.tasks, *model.auxiliary_names]
-    assert all(means[key] > 0 for key in model.auxiliary_names)
+    added = [f"auxiliary/{name}" for name in model.auxiliary_names]
+    assert list(means) == [*SERIAL.schema.tasks, *added]
+    assert all(means[key] > 0 for key in added)
 
 
 def test_a_large_penalty_draws_the_tasks_together() -> None:
