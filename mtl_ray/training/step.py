@@ -23,6 +23,7 @@ from mtl_ray.tasks.losses import TaskLosses, task_losses
 from mtl_ray.training.affinity import AffinityMeter
 from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
+from mtl_ray.training.buffers import buffers_put_back
 from mtl_ray.training.clip import clip_gradients
 from mtl_ray.training.passes import Passes
 from mtl_ray.training.skipped import SkippedSteps
@@ -231,7 +232,8 @@ class TrainStep:
             parameter.copy_(torch.where(observed_T, parameter, old_T))
 
     def _losses_after(self, passes: Passes) -> StepLosses:
-        losses = passes.whole_now()
+        with buffers_put_back(self.model):
+            losses = passes.whole_now()
         return StepLosses(losses.whole.double(), losses.observed)
 
 

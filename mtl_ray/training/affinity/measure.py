@@ -12,6 +12,7 @@ from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.affinity.lookahead import moved, step_scales
+from mtl_ray.training.buffers import buffers_put_back
 from mtl_ray.training.passes import LossesOf, Passes, random_state, restore_random_state
 
 
@@ -56,8 +57,13 @@ class AffinityMeter:
             weights_T: what the step multiplies the tasks' losses by.
             factor: what clipping multiplied all gradients by.
         """
-        buffers = list(self._model.buffers())
-        kept, values = random_state(), [buffer.clone() for buffer in buffers]
+        kept = random_state()
+        with buffers_put_back(self._model):
+            affinity_TT = self._measured(weights_T, factor)
+        restore_random_state(kept)
+        self.affinity = torch.where(affinity_TT.isfinite(), affinity_TT, torch.nan)
+
+    def _measured(self, weights_T: Tensor, factor: Tensor | float) -> Tensor:
         restore_random_state(self._begin)
         passes = Passes(self._losses_of, self._parts)
         before_T = passes.first.whole.double()
@@ -73,12 +79,7 @@ class AffinityMeter:
                 restore_random_state(self._begin)
                 after_T = passes.whole_now().whole.double()
             rows.append((before_T - after_T) / before_T.abs())
-        with torch.no_grad():
-            for buffer, value in zip(buffers, values, strict=True):
-                buffer.copy_(value)
-        restore_random_state(kept)
-        affinity_TT = torch.stack(rows).cpu()
-        self.affinity = torch.where(affinity_TT.isfinite(), affinity_TT, torch.nan)
+        return torch.stack(rows).cpu()
 
     def _gradients(self, passes: Passes, task: int) -> list[Tensor]:
         """Of the global batch's loss, by shared parameter."""

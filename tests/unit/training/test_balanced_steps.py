@@ -11,7 +11,8 @@ from mtl_ray.aggregation import AggregationContext, CAGradConfig, GradDropConfig
 from mtl_ray.aggregation.aggregation import AggregationSettings
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.step import TrainStep
-from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
+from mtl_ray.weighting import FAMOWeightingConfig, StaticWeightingConfig, WeightingContext
+from mtl_ray.weighting.settings import WeightingSettings
 from tests.parity.balancing.balanced_steps import MODEL, Balance, build, global_batch, train_step
 from tests.unit.models.task_sets import PLAIN
 
@@ -50,3 +51,16 @@ def test_bf16_takes_about_the_step_of_fp32(on: Place) -> None:
     # bf16 has 8 bits: a few per mille of the gradient, more where it nearly cancels.
     assert float((exact - rounded).norm() / exact.norm()) < 0.05
     assert not torch.equal(exact, rounded)
+
+
+def test_famos_look_at_the_losses_after_the_step_leaves_the_batch_norms_alone() -> None:
+    def statistics(weighting: WeightingSettings) -> dict[str, torch.Tensor]:
+        model = build(MODEL.model_copy(update={"norm": "batch"}))
+        step, _, _ = train_step(Balance(weighting), model)
+        step(global_batch(0))
+        return {name: value for name, value in model.named_buffers() if "running" in name}
+
+    expected = statistics(StaticWeightingConfig())
+    assert expected
+    for name, value in statistics(FAMOWeightingConfig(compare_on="same_batch")).items():
+        assert torch.equal(value, expected[name]), name
