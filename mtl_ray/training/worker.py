@@ -23,6 +23,7 @@ from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.schema import BatchSchema
+from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
@@ -82,6 +83,7 @@ class Trainer:
         self.setup = setup
         self.config = config = setup.config
         self.device = ray.train.torch.get_device()
+        keep_freed_memory()
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
         model = config.model.build(setup.context.batch_schema, tasks)

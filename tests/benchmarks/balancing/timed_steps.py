@@ -14,6 +14,7 @@ import torch.multiprocessing as mp
 
 from mtl_ray.aggregation import AggregationContext
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
+from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import WeightingContext
 from tests.benchmarks.balancing import workload
@@ -37,6 +38,7 @@ def seconds(num_tasks: int, workers: int, names: Sequence[str], rounds: int) -> 
 def _on_rank(rank: int, num_tasks: int, workers: int, names: list[str], rounds: int, folder: str) -> None:
     torch.set_num_threads(max(1, (torch.get_num_threads()) // workers))
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=workers)
+    keep_freed_memory()  # as a worker does
     known = methods()
     batches = [workload.batch(num_tasks, seed=10 * number + rank) for number in range(WARM_UP + STEPS)]
     found: dict[str, list[Turn]] = {name: [] for name in names}
