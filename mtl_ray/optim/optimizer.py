@@ -99,11 +99,8 @@ def build_optimizer(
     def adamw(groups: list[dict[str, Any]]) -> Optimizer:
         return torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=fused)
 
-    if not config.embeddings.sparse:
+    own = config.embeddings.build(of_tables, config.betas) if of_tables["params"] else None
+    if own is None:
         return adamw([group for group in (*groups[:2], of_tables, groups[2]) if group["params"]])
-    parts = []
-    if learning := [group for group in groups if group["params"]]:
-        parts.append(adamw(learning))
-    if of_tables["params"]:
-        parts.append(config.embeddings.build(of_tables, config.betas))
-    return MixedOptimizer(parts)
+    learning = [group for group in groups if group["params"]]
+    return MixedOptimizer([adamw(learning), own] if learning else [own])

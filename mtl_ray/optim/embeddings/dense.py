@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from mtl_ray.optim.embeddings.settings import EmbeddingOptimizerSettings
 
@@ -14,3 +14,6 @@ class DenseConfig(EmbeddingOptimizerSettings):
     name: Literal["dense"] = "dense"
     sparse: ClassVar[bool] = False
     decays: ClassVar[bool] = True
+
+    def build(self, group: dict[str, Any], betas: tuple[float, float]) -> None:  # noqa: ARG002
+        return None

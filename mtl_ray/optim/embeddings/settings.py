@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import ABC
+from abc import ABC, abstractmethod
 from typing import Any, ClassVar
 
 from torch.optim import Optimizer
@@ -21,6 +21,7 @@ class EmbeddingOptimizerSettings(Settings, ABC):
     usual_rate: ClassVar[float | None] = None
     """Learning rate where the config has none; None: that of the dense part."""
 
-    def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer:
-        """Over one parameter group, which has its `lr` and `weight_decay`. Gradients come coalesced."""
-        raise NotImplementedError
+    @abstractmethod
+    def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer | None:
+        """Over one parameter group, which has its `lr` and `weight_decay`; None: the tables go by the optimizer of all
+        else. Sparse gradients come coalesced."""
