@@ -2,8 +2,9 @@
 
 config.json        the resolved config
 features.json      batch schema, preprocessing and label statistics (see `ModelContext`)
-model.safetensors  weights
-training.pt        optimizer, schedule and weighting state, read with weights_only
+model.safetensors  weights to predict with: averaged ones, where the training averages
+training.pt        optimizer, schedule and weighting state, and the weights where model.safetensors has averaged ones;
+                   read with weights_only
 position.json      epoch, batch, best value, epochs without a better one
 fusion.json        the ranking score, where the config has one; added to the best checkpoint when training is over
 checksums.json     sha256 of each of the above; written last

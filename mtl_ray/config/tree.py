@@ -16,7 +16,7 @@ from mtl_ray.fusion import FusionConfig
 from mtl_ray.fusion.config import check_fusion
 from mtl_ray.metrics import GREATER_IS_BETTER
 from mtl_ray.models import ModelConfig
-from mtl_ray.optim import OptimizerConfig, ScheduleConfig
+from mtl_ray.optim import AveragingConfig, OptimizerConfig, ScheduleConfig
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import TaskConfig, check_tasks
 from mtl_ray.tasks.check import in_architecture
@@ -57,6 +57,8 @@ class TrainingConfig(Settings):
     """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
+    averaging: AveragingConfig | None = None
+    """Validate, save and serve a moving average of the weights; null: the weights of the last step."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Largest global L2 norm of the model's gradient; null switches clipping off."""
     frozen: tuple[str, ...] = ()

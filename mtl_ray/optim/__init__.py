@@ -1,9 +1,18 @@
-"""The optimizer and its learning-rate schedule."""
+"""The optimizer, its learning-rate schedule and the average of the weights."""
 
 from __future__ import annotations
 
+from mtl_ray.optim.averaging import AveragingConfig, WeightAverage
 from mtl_ray.optim.embeddings import EmbeddingOptimizerConfig
 from mtl_ray.optim.optimizer import OptimizerConfig, build_optimizer
 from mtl_ray.optim.schedule import ScheduleConfig, build_schedule
 
-__all__ = ["EmbeddingOptimizerConfig", "OptimizerConfig", "ScheduleConfig", "build_optimizer", "build_schedule"]
+__all__ = [
+    "AveragingConfig",
+    "EmbeddingOptimizerConfig",
+    "OptimizerConfig",
+    "ScheduleConfig",
+    "WeightAverage",
+    "build_optimizer",
+    "build_schedule",
+]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -17,7 +17,7 @@ from mtl_ray.checkpoint import Checkpoint, ModelContext, TrainingPosition, save_
 from mtl_ray.config import Config
 from mtl_ray.errors import CheckpointError
 from mtl_ray.models import MultiTaskModel
-from mtl_ray.optim import build_optimizer, build_schedule
+from mtl_ray.optim import WeightAverage, build_optimizer, build_schedule
 from mtl_ray.schema import LabelStatistics
 from mtl_ray.training.affinity import AffinityRecord
 from mtl_ray.training.frozen import freeze
@@ -26,7 +26,7 @@ from mtl_ray.weighting import Weighting, WeightingContext
 
 @dataclass
 class TrainingState:
-    """Model, optimizer, schedule, weighting, aggregation and position of a run."""
+    """Model, optimizer, schedule, weighting, aggregation and position of a run, and the average of its weights."""
 
     config: Config
     context: ModelContext
@@ -41,6 +41,8 @@ class TrainingState:
     """Loss sums and weights over all ranks of the epoch's batches up to the last checkpoint that was written or read:
     `LossTotals.gather_on_first`."""
     affinity: AffinityRecord
+    average: WeightAverage | None = None
+    """None: the weights of the last step are used."""
 
     @classmethod
     def create(cls, config: Config, context: ModelContext, model: MultiTaskModel, total_steps: int) -> TrainingState:
@@ -64,7 +66,13 @@ class TrainingState:
             position=TrainingPosition(epoch=1, batch=0, step=0),
             epoch_totals=torch.zeros(2, len(config.tasks) + len(model.auxiliary_names), dtype=torch.float64),
             affinity=AffinityRecord(len(config.tasks), config.training.affinity_every),
+            average=None if config.training.averaging is None else config.training.averaging.build(model),
         )
+
+    @property
+    def served(self) -> MultiTaskModel:
+        """What is validated, saved and served: the model, or that of the averaged weights."""
+        return self.model if self.average is None else cast(MultiTaskModel, self.average.model)
 
     @property
     def learning_rate(self) -> float:
@@ -72,8 +80,11 @@ class TrainingState:
         return float(self.optimizer.param_groups[0]["lr"])
 
     def advance(self, batch: int) -> int:
-        """Note that global batch `batch` (1-based) of the epoch is done; returns the number of steps so far."""
+        """Note that global batch `batch` (1-based) of the epoch is done, and take the weights into their average;
+        returns the number of steps so far."""
         self.position = self.position.model_copy(update={"batch": batch, "step": self.position.step + 1})
+        if self.average is not None:
+            self.average.after_step(self.position.step, self.model)
         return self.position.step
 
     def end_epoch(self, value: float, better: bool) -> None:
@@ -96,7 +107,9 @@ class TrainingState:
             "epoch_totals": self.epoch_totals.cpu(),
             "affinity": self.affinity.state_dict(),
         }
-        save_checkpoint(folder, self.config, self.context, self.model.state_dict(), training, self.position)
+        if self.average is not None:
+            training |= {"average": self.average.state_dict(), "weights": self.model.state_dict()}
+        save_checkpoint(folder, self.config, self.context, self.served.state_dict(), training, self.position)
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from `checkpoint`. Raises CheckpointError where it belongs to another training set."""
@@ -107,8 +120,11 @@ class TrainingState:
                 found=checkpoint.context.training_set,
                 allowed=self.context.training_set,
             )
-        self.model.load_state_dict(checkpoint.weights)
         training = checkpoint.training_state()
+        self.served.load_state_dict(checkpoint.weights)
+        if self.average is not None:
+            self.average.load_state_dict(training["average"])
+            self.model.load_state_dict(training["weights"])
         self.optimizer.load_state_dict(training["optimizer"])
         self.schedule.load_state_dict(training["schedule"])
         self.weighting.load_state_dict(training["weighting"])

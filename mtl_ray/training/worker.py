@@ -215,7 +215,7 @@ class Trainer:
         self.state.weighting.end_epoch({task: losses[task] for task in self.tasks})
         shares = self.setup.plan.validation_segment(position.epoch).batches
         values = validate(
-            self.model, (next(stream) for _ in range(shares)), self.tasks, self.device, training.precision
+            self.state.served, (next(stream) for _ in range(shares)), self.tasks, self.device, training.precision
         )
         validation = {"loss": self._total({task: values[f"{task}/loss"] for task in self.tasks}), **values}
         metrics = {f"validation/{name}": value for name, value in validation.items()}

@@ -19,6 +19,7 @@ from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import CheckpointError
 from mtl_ray.evaluation.predict import predictor_of
 from mtl_ray.fusion import Fusion
+from mtl_ray.optim import AveragingConfig
 from mtl_ray.predictor import Predictor
 from mtl_ray.schema import LabelStatistics
 from mtl_ray.training.state import TrainingState
@@ -87,6 +88,24 @@ def test_round_trip(state: TrainingState, saved: Path) -> None:
     assert checkpoint.position == state.position
     for name, tensor in state.model.state_dict().items():
         assert torch.equal(checkpoint.weights[name], tensor)
+
+
+def test_averaged_weights_are_saved_to_predict_with(state: TrainingState, tmp_path: Path) -> None:
+    averaging = state.config.training.model_copy(update={"averaging": AveragingConfig(decay=0.5)})
+    config = state.config.model_copy(update={"training": averaging})
+    averaged = TrainingState.create(config, state.context, state.model, total_steps=10)
+    for number in range(3):
+        with torch.no_grad():
+            for parameter in averaged.model.parameters():
+                parameter += 1.0
+        averaged.advance(batch=number)
+    averaged.save(tmp_path)
+    weights = load_checkpoint(tmp_path).weights
+    (name, last), *_ = averaged.model.named_parameters()
+    first = last - 2
+    second = first * 2 / 11 + (first + 1) * 9 / 11
+    torch.testing.assert_close(weights[name], (second * 3 / 12 + last * 9 / 12).detach())
+    assert not torch.equal(weights[name], last)
 
 
 def test_a_ranking_score_is_added_and_guarded(saved: Path) -> None:

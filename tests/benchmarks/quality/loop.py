@@ -81,7 +81,7 @@ def train_here(config: Config, snapshot: Snapshot, out: Path) -> Trained:
         state.weighting.end_epoch(step.epoch_totals.means())
         step.epoch_totals.reset()
         validation = batches(plan.validation_segment(epoch), config, snapshot)
-        values = validate(model, validation, tasks, DEVICE, config.training.precision)
+        values = validate(state.served, validation, tasks, DEVICE, config.training.precision)
         losses = {name: values[f"{name}/loss"] for name in tasks}
         values["loss"] = sum(config.tasks[name].weight * loss for name, loss in losses.items() if loss == loss)
         epochs.append(values)

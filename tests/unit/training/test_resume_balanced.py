@@ -1,5 +1,5 @@
 """A training that goes on from a checkpoint in the middle ends with the parameters of one that was never stopped, bit
-for bit, whatever balances its tasks and whatever its embedding tables learn by."""
+for bit, whatever balances its tasks, whatever its embedding tables learn by, and with averaged weights too."""
 
 from __future__ import annotations
 
@@ -41,6 +41,7 @@ METHODS = [
     {"weighting": {"name": "gradnorm"}, "aggregation": {"name": "nash_mtl", "on": "shared"}},
     {"weighting": {"name": "famo", "compare_on": "same_batch"}, "aggregation": {"name": "gradvac"}},
     *({"training": {"optimizer": {"embeddings": {"name": name}}}} for name in TABLES if name != "dense"),
+    {"training": {"averaging": {"decay": 0.6, "every": 3}}},
 ]
 
 
@@ -105,7 +106,7 @@ class Run:
         )
 
     def parameters(self) -> dict[str, Tensor]:
-        parts = {"model": self.state.model, "weighting": self.state.weighting}
+        parts = {"model": self.state.model, "served": self.state.served, "weighting": self.state.weighting}
         if self.state.aggregation is not None:
             parts["aggregation"] = self.state.aggregation
         return {
@@ -126,7 +127,7 @@ def configured(method: dict[str, Any]) -> Config:
     )
 
 
-@pytest.mark.parametrize("method", METHODS, ids=lambda method: "+".join(_names(method)))
+@pytest.mark.parametrize("method", METHODS, ids=lambda method: "+".join(_names(method)) or "averaging")
 def test_a_stopped_training_ends_where_the_other_does(method: dict[str, Any], tmp_path: Path) -> None:
     whole = Run(method)
     whole.go_on(STEPS)
