@@ -34,6 +34,8 @@ class GradDrop(Aggregation):
     signs left out), at a parameter those of its gradients. TorchJD draws from each rank's own generator, hence ours.
     """
 
+    reads_columns = True
+
     def __init__(self, context: AggregationContext, leak: float) -> None:
         super().__init__(context)
         self._leak = leak

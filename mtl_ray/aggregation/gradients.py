@@ -10,8 +10,10 @@ from torch import Tensor
 
 from mtl_ray import distributed
 
-_PIECE = {"cpu": 2**16, "cuda": 2**24}
-"""Numbers of each task's gradient that are multiplied at once: what stays in a CPU's cache, or keeps a GPU busy."""
+_PIECE = {"cpu": 2**18, "cuda": 2**24}
+"""Numbers of each task's gradient that are put side by side at once: what stays in a CPU's cache, or fills a GPU."""
+_RUN = 2**12
+"""Numbers that one small product sums; a piece's products run on all threads."""
 
 
 class TaskGradients:
@@ -30,6 +32,7 @@ class TaskGradients:
         tasks: Sequence[int],
         split_over_ranks: bool,
         scale: float = 1.0,
+        columns_too: bool = False,
     ) -> None:
         """
         Args:
@@ -40,6 +43,7 @@ class TaskGradients:
             tasks: position of each of the T tasks among all of them.
             split_over_ranks: whether every rank has rows of its own.
             scale: what `parts` are to be multiplied by.
+            columns_too: `columns` will be asked for, so that one pass over the gradients finds both.
         """
         self.num_blocks = num_blocks
         self.weights_T = weights_T
@@ -47,16 +51,12 @@ class TaskGradients:
         self._parts = parts
         self._split = split_over_ranks
         self._scale = scale
+        self._columns_too = columns_too
 
     @cached_property
     def unweighted_gramians(self) -> Tensor:
         """Inner products of the gradients of the unweighted losses in each block, float64 `[K, T, T]` on the CPU."""
-        size = len(self.tasks)
-        found = self.weights_T.new_zeros(self.num_blocks, size, size)
-        for rows in self._parts if size else ():
-            for at in range(self.num_blocks):
-                found[at] += _gramian([blocks[at] for blocks in rows])
-        return (self._summed(found) * self._scale**2).cpu()
+        return (self._summed(self._read[0].clone()) * self._scale**2).cpu()
 
     @property
     def gramians(self) -> Tensor:
@@ -78,16 +78,27 @@ class TaskGradients:
     def columns(self) -> tuple[Tensor, ...]:
         """Gradients in each block summed over the rows, `[T, C_k]`, C_k all that is not rows; float64 where gradients
         are, else float32."""
-        sums = []
-        for at in range(self.num_blocks):
-            of_parts = [torch.stack([_over_rows(blocks[at]) for blocks in rows]) for rows in self._parts]
-            total = sum(of_parts[1:], start=of_parts[0])
-            sums.append(total * (self._scale * self.weights_T[:, None]).to(total.device, total.dtype))
+        scale_T = self._scale * self.weights_T[:, None]
+        sums = [total_TC * scale_T.to(total_TC.device, total_TC.dtype) for total_TC in self._read[1]]
         if not self._split:
             return tuple(sums)
         flat = self._summed(torch.cat([part.flatten() for part in sums]))
         split = torch.split(flat, [part.numel() for part in sums])
         return tuple(part.view_as(like) for part, like in zip(split, sums, strict=True))
+
+    @cached_property
+    def _read(self) -> tuple[Tensor, list[Tensor]]:
+        """Of this rank's rows: inner products `[K, T, T]` and, where asked for, sums over rows `[T, C_k]`."""
+        size = len(self.tasks)
+        products = self.weights_T.new_zeros(self.num_blocks, size, size)
+        columns: list[Tensor] = []
+        for rows in self._parts if size else ():
+            for at in range(self.num_blocks):
+                gradients = [blocks[at] for blocks in rows]
+                if self._columns_too and len(columns) == at:
+                    columns.append(_no_columns(gradients))
+                products[at] += _gramian(gradients, columns[at] if self._columns_too else None)
+        return products, columns
 
     def _summed(self, part: Tensor) -> Tensor:
         return distributed.start_sum(part)() if self._split else part
@@ -116,21 +127,35 @@ def combined(gradients: Sequence[Tensor], factor: Tensor, weights_T: Tensor) -> 
     return total
 
 
-def _over_rows(gradient: Tensor) -> Tensor:
-    """`[C]` from `[rows, ...]`."""
-    dtype = gradient.dtype if gradient.dtype == torch.float64 else torch.float32
-    return gradient.sum(dim=0, dtype=dtype).flatten()
-
-
-def _gramian(gradients: Sequence[Tensor]) -> Tensor:
-    """Inner products, float64 `[T, T]`; products of float32 within a piece, sums of pieces in float64."""
+def _no_columns(gradients: Sequence[Tensor]) -> Tensor:
+    """Zeros `[T, C]` for gradients `[rows, ...]`."""
     first = gradients[0]
-    dtype = first.dtype if first.dtype == torch.float64 else torch.float32
+    return first.new_zeros(len(gradients), first[0].numel(), dtype=_exact(first))
+
+
+def _exact(gradient: Tensor) -> torch.dtype:
+    return torch.float64 if gradient.dtype == torch.float64 else torch.float32
+
+
+def _gramian(gradients: Sequence[Tensor], columns_TC: Tensor | None) -> Tensor:
+    """Inner products, float64 `[T, T]`; products of float32 within a run, sums of runs in float64. Adds the sums
+    over rows to `columns_TC`."""
+    first = gradients[0]
+    dtype = _exact(first)
     # One row can be long (a parameter), and so can the number of rows.
     dim = 0 if len(first) > 1 else first.ndim - 1
     size = max(1, _PIECE.get(first.device.type, _PIECE["cuda"]) * first.shape[dim] // max(1, first.numel()))
     total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=first.device)
     for pieces in zip(*(torch.split(gradient, size, dim) for gradient in gradients), strict=True):
-        flat = torch.stack([piece.reshape(-1) for piece in pieces]).to(dtype)
-        total += flat @ flat.T
+        stacked = torch.stack(pieces).to(dtype)
+        flat = stacked.flatten(start_dim=1)
+        count = flat.shape[1] // _RUN
+        runs = flat[:, : count * _RUN].view(len(flat), count, _RUN).transpose(0, 1)
+        rest = flat[:, count * _RUN :]
+        total += torch.bmm(runs, runs.mT).sum(dim=0, dtype=torch.float64)
+        total += rest @ rest.T
+        if columns_TC is not None and dim == 0:
+            columns_TC += stacked.sum(dim=1).flatten(start_dim=1)
+    if columns_TC is not None and dim != 0:
+        columns_TC += torch.stack([gradient.flatten() for gradient in gradients])
     return total

@@ -113,5 +113,5 @@ def aggregated(gradients: TaskGradients, aggregation: Aggregation | None) -> tup
         factors = [torch.ones(len(gradients.tasks), dtype=torch.float64)] * gradients.num_blocks
     else:
         factors = aggregation(gradients)
-    same = all(factor is factors[0] for factor in factors)
+    same = factors[0].ndim == 1 and all(factor is factors[0] for factor in factors)
     return Compared(gradients.tasks, gradients.gramian, norms_T, factors[0].cpu() if same else None), factors

@@ -77,7 +77,14 @@ class SharedBackward(Backward):
         tasks = [observed[at] for at in self._at]
         self._summed = _over_ranks([[rows[at].compared for at in self._at] for rows in parts])
         self._weights_t = weights_T[tasks]
-        gradients = TaskGradients([self._summed], len(self._shared), self._weights_t, tasks, split_over_ranks=False)
+        gradients = TaskGradients(
+            [self._summed],
+            len(self._shared),
+            self._weights_t,
+            tasks,
+            split_over_ranks=False,
+            columns_too=self._aggregation is not None and self._aggregation.reads_columns,
+        )
         report, self._factors = aggregated(gradients, self._aggregation)
         factors = report.factors
         self._factor_of = {} if factors is None else dict(zip(report.tasks, factors.tolist(), strict=True))

@@ -165,6 +165,32 @@ def test_graddrop_is_the_papers_formula(leak: float) -> None:
     assert dropped > 0
 
 
+def test_graddrop_at_a_representation_of_one_tensor() -> None:
+    model = build(MODEL)
+    batch = global_batch(0)
+    hidden_BH = model.representation(batch)
+    leaf_BH = hidden_BH.detach().requires_grad_()
+    logits = {name: tower(leaf_BH) for name, tower in zip(model.task_names, model.towers.values(), strict=True)}
+    rows = [torch.autograd.grad(loss, leaf_BH, retain_graph=True)[0] for loss in losses_of(logits)]
+    step, _, aggregation = train_step(Balance(aggregation=GradDropConfig()), model)
+    drawn_H = torch.rand(leaf_BH.shape[1], generator=aggregation.draws(), dtype=torch.float64)
+    down_BH = torch.zeros_like(leaf_BH)
+    for place in range(leaf_BH.shape[1]):
+        values = [float(row[:, place].sum()) for row in rows]
+        positive = 0.5 * (1 + sum(values) / sum(map(abs, values))) > float(drawn_H[place])
+        for row, value in zip(rows, values, strict=True):
+            if (value > 0) == positive:
+                down_BH[:, place] += row[:, place]
+    shared = model.shared_parameters()
+    expected = torch.autograd.grad(hidden_BH, shared, down_BH)
+    before = {name: value.detach().clone() for name, value in model.named_parameters()}
+    step(batch)
+    found = gradients_of(model, before)
+    for name, part in zip(named(shared, model), expected, strict=True):
+        torch.testing.assert_close(found[name], part, rtol=0, atol=TOLERANCE, msg=name)
+    assert not any("factor" in name for name in step.balance.values())
+
+
 def test_metabalance_is_the_papers_algorithm() -> None:
     model = build(MODEL)
     config = MetaBalanceConfig(target="rating", relax=0.7, beta=0.9)
