@@ -1,0 +1,135 @@
+"""Samples a second with one and two workers of one thread each, and a worker's memory on small and large training sets.
+
+python -m tests.benchmarks.scaling [--quick] [--json FILE] [--out FOLDER] [--rounds N]
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from statistics import median
+from typing import Annotated, Any, NamedTuple
+
+import typer
+
+from tests.benchmarks.measure import Measured, measure
+from tests.benchmarks.results import Results, Verdict, machine, say, show_table, show_verdicts
+
+NAME = "scaling"
+PACKAGES = ("mtl-ray", "torch", "ray", "numpy")
+JOB = "tests.benchmarks.train_throughput.ours:job"
+PREPARATION = "tests.benchmarks.train_throughput.workload:preparation"
+EFFICIENCY, MEMORY = 0.9, 1.1
+EPOCHS, TIMES = 2, 4
+MANY, FEW = 1_000_000, 1_000
+
+
+class Case(NamedTuple):
+    """One training."""
+
+    workers: int
+    times: int
+    """The rows, in multiples of the smaller set's."""
+    ids: int
+    """At most so many of a feature. Few of them are all there in both sets, so that the tables are alike."""
+
+
+ONE, TWO, SMALL, LARGE = Case(1, 1, MANY), Case(2, 1, MANY), Case(2, 1, FEW), Case(2, TIMES, FEW)
+
+
+def main(
+    quick: Annotated[bool, typer.Option("--quick", help="Few rows, one round.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures and verdicts there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep the snapshots there and find them again.")] = None,
+    rounds: Annotated[int, typer.Option(min=1, help="How often every case has its turn.")] = 3,
+    rows: Annotated[int, typer.Option(min=1, help="Of the smaller spine.")] = 500_000,
+) -> None:
+    """Measure, print the table and the verdicts."""
+    if quick:
+        rounds, rows = 1, 50_000
+    found: dict[Case, list[Measured]] = {case: [] for case in (ONE, TWO, SMALL, LARGE)}
+    with ExitStack() as stack:
+        root = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
+        folders = {case: root / f"{rows * case.times}-{case.ids}" for case in found}
+        snapshots = {case: _snapshot(folder, rows * case.times, case.ids) for case, folder in folders.items()}
+        for number in range(rounds):
+            for case in found if number % 2 == 0 else reversed(found):
+                arguments = {
+                    "folder": str(folders[case]),
+                    "snapshot": snapshots[case],
+                    "workers": case.workers,
+                    "epochs": EPOCHS,
+                    "options": {},
+                }
+                found[case].append(measure(JOB, arguments))
+                say(f"· {case}: {_in_words(found[case][-1])}", markup=False)
+    verdicts = (
+        _verdict("samples/s of 2 workers over twice those of 1", EFFICIENCY, _rates(found[ONE]), _rates(found[TWO]), 2),
+        _verdict(
+            f"a worker's peak memory on {TIMES} times the rows", -MEMORY, _memory(found[SMALL]), _memory(found[LARGE])
+        ),
+    )
+    results = Results(
+        name=NAME,
+        machine=machine(PACKAGES),
+        rows=tuple(
+            {**case._asdict(), "rows": rows * case.times, "round": at, "error": run.error, **run.figures}
+            for case, runs in found.items()
+            for at, run in enumerate(runs)
+        ),
+        verdicts=verdicts,
+    )
+    show_table(
+        "one thread a worker",
+        ("workers", "rows", "ids, at most", "rounds", "samples/s", "lowest", "highest", "a worker's peak, MB"),
+        [_line(case, rows * case.times, runs) for case, runs in found.items()],
+    )
+    show_verdicts(verdicts)
+    if json is not None:
+        results.write(json)
+
+
+def _snapshot(folder: Path, rows: int, ids: int) -> str:
+    found = measure(PREPARATION, {"folder": str(folder), "rows": rows, "ids": ids})
+    if found.error is not None:
+        raise RuntimeError(f"the training set could not be built: {found.error}")
+    say(f"· {found.figures['rows']} rows, {found.figures['embedding_rows']:,} embedding rows", markup=False)
+    return str(found.figures["snapshot"])
+
+
+def _rates(runs: list[Measured]) -> list[float]:
+    return [float(run.figures["samples_per_second"][-1]) for run in runs if run.error is None]
+
+
+def _memory(runs: list[Measured]) -> list[float]:
+    return [float(run.figures["worker_mb"]) for run in runs if run.error is None]
+
+
+def _in_words(run: Measured) -> str:
+    if run.error is not None:
+        return run.error
+    rates = ", ".join(f"{rate:,.0f}" for rate in run.figures["samples_per_second"])
+    return f"{rates} samples/s, a worker's peak {run.figures['worker_mb']:,.0f} MB"
+
+
+def _line(case: Case, rows: int, runs: list[Measured]) -> list[str]:
+    rates, memory = _rates(runs), _memory(runs)
+    figures: list[Any] = [median(rates), min(rates), max(rates), max(memory)] if rates else []
+    return [str(case.workers), f"{rows:,}", f"{case.ids:,}", str(len(rates)), *(f"{value:,.0f}" for value in figures)]
+
+
+def _verdict(line: str, goal: float, base: list[float], other: list[float], times: float = 1.0) -> Verdict:
+    """`goal`: what the ratio of `other` to `times` the `base` is to reach; negative: not to exceed."""
+    ratios = [theirs / own / times for own, theirs in zip(base, other, strict=False)]
+    ratio = median(ratios) if ratios else None
+    return Verdict(
+        line=f"{line}, median of {len(ratios)} rounds",
+        goal=f">= {goal:g}" if goal > 0 else f"<= {-goal:g}",
+        measured=None if ratio is None else f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
+        met=None if ratio is None else (ratio >= goal if goal > 0 else ratio <= -goal),
+    )
+
+
+if __name__ == "__main__":
+    typer.run(main)
