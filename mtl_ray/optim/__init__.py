@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from mtl_ray.optim.averaging import AveragingConfig, WeightAverage
 from mtl_ray.optim.embeddings import EmbeddingOptimizerConfig
-from mtl_ray.optim.optimizer import OptimizerConfig, build_optimizer
+from mtl_ray.optim.optimizer import OptimizerConfig, build_optimizer, embedding_rows
 from mtl_ray.optim.schedule import ScheduleConfig, build_schedule
 
 __all__ = [
@@ -15,4 +15,5 @@ __all__ = [
     "WeightAverage",
     "build_optimizer",
     "build_schedule",
+    "embedding_rows",
 ]

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.optim import Optimizer
 
-from mtl_ray.optim.embeddings import DenseConfig, EmbeddingOptimizerConfig
+from mtl_ray.optim.embeddings import AutoConfig, EmbeddingOptimizerConfig
 from mtl_ray.optim.mixed import MixedOptimizer
 from mtl_ray.schema import Settings
 
@@ -20,8 +20,8 @@ class OptimizerConfig(Settings):
 
     name: Literal["adamw"] = "adamw"
     learning_rate: float = Field(default=1e-3, gt=0.0, allow_inf_nan=False)
-    embeddings: EmbeddingOptimizerConfig = DenseConfig()
-    """What the embedding tables learn by."""
+    embeddings: EmbeddingOptimizerConfig = AutoConfig()
+    """What the embedding tables learn by; by default that depends on their size."""
     embedding_learning_rate: float | None = Field(default=None, gt=0.0, allow_inf_nan=False)
     """Of the embedding tables; where not given, `learning_rate` for those that go by Adam, and the default of the
     other optimizers."""
@@ -32,11 +32,6 @@ class OptimizerConfig(Settings):
     included; with sparse ones the rows that a step's global batch shows."""
     betas: tuple[float, float] = (0.9, 0.999)
     eps: float = Field(default=1e-8, gt=0.0, allow_inf_nan=False)
-
-    @property
-    def table_rate(self) -> float:
-        """Learning rate of the embedding tables."""
-        return self.embedding_learning_rate or self.embeddings.usual_rate or self.learning_rate
 
     @model_validator(mode="after")
     def _check_betas(self) -> Self:
@@ -62,6 +57,11 @@ class TrainableModel(Protocol):
     def embedding_tables(self) -> list[nn.Embedding]: ...
 
 
+def embedding_rows(model: TrainableModel) -> int:
+    """Rows of all embedding tables."""
+    return sum(table.num_embeddings for table in model.embedding_tables())
+
+
 def build_optimizer(
     config: OptimizerConfig,
     model: TrainableModel,
@@ -70,7 +70,7 @@ def build_optimizer(
 ) -> Optimizer:
     """AdamW over all parameters of `model` that are not frozen, in the groups "matrices" (two or more dimensions,
     decayed), "vectors" (biases and norms) and "embeddings", and over those of a loss `weighting` in a group of that
-    name, not decayed; empty groups are left out. Where `config.embeddings` is a sparse optimizer, it has the group
+    name, not decayed; empty groups are left out. Where `config.embeddings` chooses a sparse optimizer, it has the group
     "embeddings", and from then on the tables give sparse gradients.
 
     `weighting_learning_rate` None: `config.learning_rate`.
@@ -90,16 +90,18 @@ def build_optimizer(
         group("vectors", [p for p in dense if p.ndim < 2], rate),
         group("weighting", weighting, weighting_learning_rate or rate),
     ]
-    of_tables = group("embeddings", embeddings, config.table_rate, config.embedding_weight_decay)
+    chosen = config.embeddings.chosen(embedding_rows(model))
+    table_rate = config.embedding_learning_rate or chosen.usual_rate or rate
+    of_tables = group("embeddings", embeddings, table_rate, config.embedding_weight_decay)
     for table in tables:
-        table.sparse = config.embeddings.sparse
+        table.sparse = chosen.sparse
     # Fused: one pass over the memory of a table instead of one an operation.
     fused = all(p.device.type in ("cpu", "cuda") and p.is_floating_point() for p in model.parameters())
 
     def adamw(groups: list[dict[str, Any]]) -> Optimizer:
         return torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=fused)
 
-    own = config.embeddings.build(of_tables, config.betas) if of_tables["params"] else None
+    own = chosen.build(of_tables, config.betas) if of_tables["params"] else None
     if own is None:
         return adamw([group for group in (*groups[:2], of_tables, groups[2]) if group["params"]])
     learning = [group for group in groups if group["params"]]

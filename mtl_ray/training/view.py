@@ -54,8 +54,9 @@ class TrainingView:
     def _start(self, record: Record) -> None:
         workers = f"{record['workers']} worker{'s are' if record['workers'] > 1 else ' is'} ready on {record['device']}"
         again = f", going on after step {record['step']:,}" if record["step"] else ""
+        tables = f"{record['embedding_rows']:,} embedding rows ({record['embedding_optimizer']})"
         self._console.print(
-            f"· {workers}, {record['parameters']:,} parameters{again}; waiting for the first rows",
+            f"· {workers}, {record['parameters']:,} parameters, {tables}{again}; waiting for the first rows",
             highlight=False,
             soft_wrap=True,
         )

@@ -22,6 +22,7 @@ from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.errors import DivergedError, MtlRayError
+from mtl_ray.optim import embedding_rows
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.state import TrainingState
@@ -116,6 +117,7 @@ class Trainer:
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
         training = self.config.training
+        rows = embedding_rows(self.model)
         self._post(
             {
                 "kind": "start",
@@ -124,6 +126,8 @@ class Trainer:
                 "workers": distributed.world_size(),
                 "device": str(self.device),
                 "parameters": self.parameters,
+                "embedding_rows": rows,
+                "embedding_optimizer": training.optimizer.embeddings.chosen(rows).model_dump()["name"],
             }
         )
         stream = self._stream()

@@ -7,17 +7,20 @@ from typing import Annotated
 from pydantic import Field
 
 from mtl_ray.optim.embeddings.adagrad import AdagradConfig
+from mtl_ray.optim.embeddings.auto import AutoConfig
 from mtl_ray.optim.embeddings.dense import DenseConfig
 from mtl_ray.optim.embeddings.rowwise_adagrad import RowwiseAdagradConfig
 from mtl_ray.optim.embeddings.sgd import SGDConfig
 from mtl_ray.optim.embeddings.sparse_adam import SparseAdamConfig
 
 EmbeddingOptimizerConfig = Annotated[
-    DenseConfig | RowwiseAdagradConfig | AdagradConfig | SGDConfig | SparseAdamConfig, Field(discriminator="name")
+    AutoConfig | DenseConfig | RowwiseAdagradConfig | AdagradConfig | SGDConfig | SparseAdamConfig,
+    Field(discriminator="name"),
 ]
 
 __all__ = [
     "AdagradConfig",
+    "AutoConfig",
     "DenseConfig",
     "EmbeddingOptimizerConfig",
     "RowwiseAdagradConfig",

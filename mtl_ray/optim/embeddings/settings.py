@@ -10,16 +10,28 @@ from torch.optim import Optimizer
 from mtl_ray.schema import Settings
 
 
-class EmbeddingOptimizerSettings(Settings, ABC):
+class EmbeddingChoice(Settings, ABC):
     """`training.optimizer.embeddings` of the config; `name` and what the method needs are added by each."""
+
+    decays: ClassVar[bool] = False
+    """Whether it takes a weight decay."""
+
+    @abstractmethod
+    def chosen(self, rows: int) -> EmbeddingOptimizerSettings:
+        """What tables of so many rows in all learn by."""
+
+
+class EmbeddingOptimizerSettings(EmbeddingChoice):
+    """An optimizer, whatever the number of rows."""
 
     sparse: ClassVar[bool] = True
     """Whether tables give sparse gradients: of the rows that a batch shows, and none of the others, which then neither
     move nor are read."""
-    decays: ClassVar[bool] = False
-    """Whether it takes a weight decay."""
     usual_rate: ClassVar[float | None] = None
     """Learning rate where the config has none; None: that of the dense part."""
+
+    def chosen(self, rows: int) -> EmbeddingOptimizerSettings:  # noqa: ARG002
+        return self
 
     @abstractmethod
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer | None:

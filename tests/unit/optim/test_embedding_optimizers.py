@@ -8,9 +8,9 @@ import pytest
 import torch
 from torch import nn
 
-from mtl_ray.models.sharing import MMoEConfig
-from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
-from mtl_ray.optim.embeddings import RowwiseAdagradConfig
+from mtl_ray.models.sharing import MMoEConfig, STEMConfig
+from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule, embedding_rows
+from mtl_ray.optim.embeddings import AutoConfig, RowwiseAdagradConfig
 from mtl_ray.optim.mixed import MixedOptimizer
 from mtl_ray.training.affinity.lookahead import step_scales
 from mtl_ray.training.backward.ranks import exchange_rows
@@ -52,6 +52,26 @@ def test_rowwise_adagrad_is_its_formula(dense: bool, decay: float) -> None:
             ]
         optimizer.step()
     torch.testing.assert_close(table.detach(), torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-12)
+
+
+@pytest.mark.parametrize("sparse_from", [0, 1, "their rows", "one more"])
+def test_auto_goes_by_the_rows_of_all_tables(sparse_from: int | str) -> None:
+    model = STEMConfig(expert=(8,)).build(SCHEMA, make_tasks())
+    rows = sum(len(table.weight) for table in model.embedding_tables())
+    assert embedding_rows(model) == rows
+    limit = sparse_from if isinstance(sparse_from, int) else rows + (sparse_from == "one more")
+    config = OptimizerConfig(learning_rate=0.1, embeddings=AutoConfig(sparse_from=limit))
+    optimizer = build_optimizer(config, model)
+    sparse = limit <= rows
+    assert isinstance(optimizer, MixedOptimizer) == sparse
+    assert all(table.sparse == sparse for table in model.embedding_tables())
+    (rate,) = (group["lr"] for group in optimizer.param_groups if group["name"] == "embeddings")
+    assert rate == (0.01 if sparse else 0.1)
+
+
+def test_small_tables_learn_as_all_else_by_default() -> None:
+    optimizer = build_optimizer(OptimizerConfig(), MMoEConfig(num_experts=2, expert=(8,)).build(SCHEMA, make_tasks()))
+    assert isinstance(optimizer, torch.optim.AdamW)
 
 
 def test_the_schedule_reaches_the_tables() -> None:
