@@ -1,7 +1,7 @@
 """The folder that a run leaves: one place that knows what lies where.
 
 config.yaml  environment.json  training_set.json  metrics.jsonl  summary.json
-checkpoints/  tensorboard/  evaluation/  report.html
+checkpoints/  tensorboard/  evaluation/  profile/  report.html
 """
 
 from __future__ import annotations

@@ -74,6 +74,9 @@ class TrainingConfig(Settings):
     """Steps between two checkpoints inside an epoch, beside the one after each epoch; null: none."""
     affinity_every: int | None = Field(default=None, ge=1)
     """Steps between two in which the tasks' affinity is measured (jobs/task_affinity.py sets it); null: none is."""
+    profile: bool = False
+    """Measure where the time of the first steps goes: a trace and a summary in the run folder, and a section of the
+    report."""
     max_skipped_steps: int = Field(default=10, ge=0)
     """How many steps in a row may be left out because a task's loss or gradient is not finite, where the tasks'
     gradients are looked at by themselves."""

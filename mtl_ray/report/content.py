@@ -21,6 +21,7 @@ from mtl_ray.report.history import History
 from mtl_ray.report.inside_content import InsideContent, inside_content
 from mtl_ray.report.run_files import RunFiles
 from mtl_ray.report.score_content import ScoreContent, score_content
+from mtl_ray.report.step_profile import ProfileContent, profile_content
 from mtl_ray.report.task_content import TaskContent, task_content
 from mtl_ray.report.task_diagrams import Chart
 
@@ -66,6 +67,7 @@ class Page:
     curves: tuple[Chart, ...]
     training_facts: tuple[Fact, ...]
     balance: BalanceContent | None
+    profile: ProfileContent | None
     inside: InsideContent | None
     data: DataContent
     contract: ContractContent | None
@@ -95,6 +97,7 @@ def collect(run: RunFiles) -> Page:
         curves=_curves(history),
         training_facts=training_facts(run),
         balance=balance_content(run.config, history),
+        profile=profile_content(run.profile),
         inside=inside_content(run.diagnostics, run.transfer),
         data=data_content(run.training_set, run.config),
         contract=contract_content(run.contract, run.config),

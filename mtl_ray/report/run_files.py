@@ -16,6 +16,7 @@ from mtl_ray.errors import CheckpointError
 from mtl_ray.evaluation.diagnostics.result import Diagnostics, read_diagnostics
 from mtl_ray.evaluation.results import EvaluationResult, read_result
 from mtl_ray.evaluation.transfer import Transfer, read_transfer
+from mtl_ray.report.step_profile import StepProfile, read_profile
 from mtl_ray.tracking import read_metrics
 
 PREFERRED_SPLITS = ("test", "validation", "train")
@@ -44,6 +45,8 @@ class RunFiles:
     """Of the checkpoint that was evaluated last; None before any evaluation."""
     transfer: Transfer | None
     """None for a run that was not compared with single-task twins."""
+    profile: StepProfile | None
+    """None for a run that was not profiled."""
 
 
 def read_run(folder: Path) -> RunFiles:
@@ -75,6 +78,7 @@ def read_run(folder: Path) -> RunFiles:
         evaluations=_evaluations(folder / "evaluation"),
         diagnostics=read_diagnostics(folder),
         transfer=read_transfer(folder),
+        profile=read_profile(folder),
     )
 
 

@@ -34,6 +34,8 @@ from mtl_ray.run_folder import RunFolder, mark_latest, write_json
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import MetricsLog
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.profile import STEPS as PROFILED
+from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.worker import SCORE, STREAM, WorkerSetup, train_worker
 
@@ -75,6 +77,11 @@ def train(
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
     say(f"run folder {run.path}")
+    if config.training.profile and plan.total_batches < PROFILE_FROM + PROFILED:
+        say(
+            f"training.profile needs {PROFILE_FROM + PROFILED} steps and this training has at most "
+            f"{plan.total_batches}: there will be no profile"
+        )
     say(
         f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
         f"{plan.global_batch_size:,} rows an epoch, up to {config.training.epochs} epochs"
@@ -200,7 +207,7 @@ def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sh
     board = start_board()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board)},
+        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board, run.path)},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=training.workers,

@@ -26,6 +26,7 @@ from mtl_ray.training.balance_record import BalanceRecord
 from mtl_ray.training.buffers import buffers_put_back
 from mtl_ray.training.clip import clip_gradients
 from mtl_ray.training.passes import Passes
+from mtl_ray.training.profile import BACKWARD, CLIP, EXCHANGE, FORWARD, span
 from mtl_ray.training.skipped import SkippedSteps
 from mtl_ray.weighting import StepLosses, Weighting
 
@@ -152,7 +153,8 @@ class TrainStep:
         began = time.perf_counter()
         parts = batch.parts(self._parts) if self._parts > 1 else [batch]
         meter = AffinityMeter(self.model, self.optimizer, self._own_losses_of, parts) if measure else None
-        passes = Passes(self._losses_of, parts)
+        with span(FORWARD):
+            passes = Passes(self._losses_of, parts)
         whole = StepLosses(passes.first.whole.double(), passes.first.observed)
         if self._learn(passes, whole, meter):
             self.schedule.step()
@@ -191,19 +193,21 @@ class TrainStep:
         if backward.by_task and not self.skipped.check_losses(whole):
             return False
         weights_T = self.weighting(whole)
-        if backward.by_task:
-            rows = [backward.compare(losses, weights_T) for losses in passes.again()]
-        else:
-            rows = [()] * len(passes)
-        try:
-            compared = backward.settle(rows, passes.first, weights_T)
-        except NonFiniteGradient as found:
-            self.optimizer.zero_grad(set_to_none=True)
-            self.skipped.count(found.task, "gradient")
-            return False
-        for losses, own in zip(passes.again(), rows, strict=True):
-            backward.descend(losses, own, weights_T)
-        backward.finish()
+        with span(BACKWARD):
+            if backward.by_task:
+                rows = [backward.compare(losses, weights_T) for losses in passes.again()]
+            else:
+                rows = [()] * len(passes)
+            try:
+                compared = backward.settle(rows, passes.first, weights_T)
+            except NonFiniteGradient as found:
+                self.optimizer.zero_grad(set_to_none=True)
+                self.skipped.count(found.task, "gradient")
+                return False
+            for losses, own in zip(passes.again(), rows, strict=True):
+                backward.descend(losses, own, weights_T)
+        with span(EXCHANGE):
+            backward.finish()
         if compared is not None:
             self.balance.add(compared)
         norms_T = None if compared is None else compared.of_all(len(self.tasks)).to(self.device)
@@ -221,7 +225,8 @@ class TrainStep:
         """What the gradients were multiplied by."""
         if self.clip_norm is None:
             return 1.0
-        return clip_gradients(self.model.parameters(), self.clip_norm)
+        with span(CLIP):
+            return clip_gradients(self.model.parameters(), self.clip_norm)
 
     @torch.no_grad()
     def _update(self, observed_T: Tensor) -> None:

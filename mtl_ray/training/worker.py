@@ -25,6 +25,7 @@ from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.optim import embedding_rows
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
@@ -51,6 +52,8 @@ class WorkerSetup:
     """The snapshot's schema, which may have more tasks than the model."""
     board: Any
     """Handle of the `ProgressBoard` actor."""
+    run: Path
+    """The run folder, which every process sees."""
 
 
 def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
@@ -113,6 +116,9 @@ class Trainer:
         self.share = setup.plan.global_batch_size // distributed.world_size()
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
+        self.profiling: Profiling | None = None
+        if config.training.profile and distributed.rank() == 0:
+            self.profiling = Profiling(setup.run, self.device, setup.plan.global_batch_size)
 
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
@@ -168,7 +174,8 @@ class Trainer:
         every = self.config.training.checkpoint_every
         clock = Clock()
         for done in range(position.batch + 1, batches + 1):
-            batch, _ = next(stream)
+            with span(INPUT):
+                batch, _ = next(stream)
             if len(batch) != self.share:
                 raise MtlRayError(f"rank {distributed.rank()} received {len(batch)} rows of a batch, not {self.share}")
             clock.start()
@@ -180,12 +187,18 @@ class Trainer:
                 self.state.affinity.add(number, affinity_TT)
             clock.rows += len(batch) * distributed.world_size()
             step = self.state.advance(batch=done)
+            self._profile_step(step)
             if done % self.log_every == 0 or done == batches:
                 self._log_step(clock, step)
                 clock = Clock()
             if every and step % every == 0 and done < batches:
                 self.state.epoch_totals = self.step.epoch_totals.gather_on_first()
                 self._report({}, NOT_THE_BEST)
+
+    def _profile_step(self, step: int) -> None:
+        if self.profiling is not None and self.profiling.after_step(step):
+            assert self.profiling.found is not None
+            self._post({"kind": "profile", "step": step, "words": self.profiling.found.in_words()})
 
     def _log_step(self, clock: Clock, step: int) -> None:
         """Post losses and speed since the last such record. Collective."""

@@ -24,6 +24,7 @@ from mtl_ray.evaluation.fit_fusion import tuned_on
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.predictor import Predictor, build_tasks
 from mtl_ray.report import write_report
+from mtl_ray.report.step_profile import read_profile
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.tracking import read_metrics
 from mtl_ray.training.launch import TrainingOutcome, train
@@ -53,8 +54,9 @@ def weights(outcome: TrainingOutcome, which: str = "last") -> dict[str, torch.Te
 
 @pytest.fixture(scope="module")
 def trained(shop: Any) -> TrainingOutcome:
-    """Two workers, float64, and a ranking score."""
-    return fit(parse_config({**shop.config, "training": {**shop.config["training"], "precision": "fp64"}, **SCORE}))
+    """Two workers, float64, a profile and a ranking score."""
+    training = {**shop.config["training"], "precision": "fp64", "profile": True}
+    return fit(parse_config({**shop.config, "training": training, **SCORE}))
 
 
 @pytest.fixture(scope="module")
@@ -89,6 +91,16 @@ def test_a_run_leaves_everything(trained: TrainingOutcome) -> None:
     assert {"validation/click/roc_auc", "validation/click/gauc", "validation/order_value/rmse"} <= epochs[0].keys()
     steps = [record for record in records if record["kind"] == "step"]
     assert all(record["samples_per_second"] > 0 for record in steps)
+
+
+@pytest.mark.usefixtures("evaluated")
+def test_a_profile_says_where_a_step_goes(trained: TrainingOutcome) -> None:
+    found = read_profile(trained.run.path)
+    assert found is not None
+    assert found.workers == 2
+    assert {"input wait", "forward", "backward"} <= set(found.shares)
+    assert found.communication_milliseconds > 0
+    assert 'id="profile"' in write_report(trained.run.path).read_text()
 
 
 def configured_from(path: Path) -> Config:
