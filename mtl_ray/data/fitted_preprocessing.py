@@ -39,9 +39,12 @@ class PreprocessingConfig(Settings):
     clip_quantiles: tuple[_Share, _Share] | None = (0.001, 0.999)
     """Numbers are clipped to these quantiles of the training part; null: not at all."""
     min_count: Annotated[int, Field(ge=1)] = 1
-    """A value that the training part shows less often shares the unknown id."""
+    """A value that the training part shows less often is unknown."""
     max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
     """Most values that one vocabulary knows; the rarest are left out."""
+    unknown_ids: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
+    """Vocabulary -> how many ids its unknown values share, each by its hash; 1 where it is not named. With more of
+    them, values that are rare or new are told apart a little."""
     list_max_length: Annotated[int, Field(ge=1)] = 50
     """Of longer lists the last (newest) values are kept."""
     list_max_lengths: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)

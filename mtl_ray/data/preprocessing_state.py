@@ -25,6 +25,7 @@ from mtl_ray.data.numeric_transforms import NumericStatistics, fit_numeric, nume
 from mtl_ray.data.service_spec import FeatureSpec
 from mtl_ray.data.vector_features import VectorSize, fitted_size, one_size, vector_size
 from mtl_ray.data.vocabularies import Vocabulary, category_values, fit_vocabulary
+from mtl_ray.data.vocabulary_names import WITH_VOCABULARY, vocabulary_name
 from mtl_ray.errors import SnapshotError
 from mtl_ray.schema import AgeFeature, CategoricalFeature, ListFeature, Settings, VectorFeature
 
@@ -32,8 +33,7 @@ STATE_FILE = "state.json"
 
 Counts = NumberDistribution | CategoryCounts
 
-_WITH_VOCABULARY = ("categorical", "list")
-_COUNTED = ("numeric", *_WITH_VOCABULARY)
+_COUNTED = ("numeric", *WITH_VOCABULARY)
 """Encodings whose values are counted."""
 
 
@@ -54,7 +54,7 @@ class StateHeader(Settings):
         """Vocabulary -> the features that name it."""
         sharing: dict[str, list[str]] = {}
         for feature in self.features:
-            if feature.encoding in _WITH_VOCABULARY:
+            if feature.encoding in WITH_VOCABULARY:
                 sharing.setdefault(vocabulary_name(feature), []).append(feature.name)
         return sharing
 
@@ -163,11 +163,6 @@ class PreprocessingState:
         return _finished(header, lambda name: _read_merged(folders, position[name], header.features[position[name]]))
 
 
-def vocabulary_name(feature: FeatureSpec) -> str:
-    """The vocabulary that a categorical or list feature reads."""
-    return feature.vocabulary or feature.name
-
-
 def _finished(header: StateHeader, counts: Callable[[str], Any]) -> Preprocessing:
     config = header.config
     sharing = header.vocabulary_features()
@@ -201,7 +196,11 @@ def _finished(header: StateHeader, counts: Callable[[str], Any]) -> Preprocessin
         if vocabulary not in vocabularies:
             columns = [(name, counts(name)) for name in sharing[vocabulary]]
             vocabularies[vocabulary] = fit_vocabulary(
-                columns, vocabulary, min_count=config.min_count, max_size=config.max_vocabulary
+                columns,
+                vocabulary,
+                min_count=config.min_count,
+                max_size=config.max_vocabulary,
+                unknown_ids=config.unknown_ids.get(vocabulary, 1),
             )
         if feature.encoding == "list":
             lists.append(

@@ -1,6 +1,7 @@
 """Vocabularies: which values of a category have an id of their own.
 
-Ids: 0 missing, 1 unknown, then 2, 3, … by falling count in the training part, equal counts by rising value.
+Ids: 0 missing, 1 unknown (or from 1 on as many as unknown values are hashed into), then the known values by falling
+count in the training part, equal counts by rising value.
 """
 
 from __future__ import annotations
@@ -10,13 +11,14 @@ from functools import cached_property
 from typing import Annotated, Any
 
 import numpy as np
+import pandas as pd
 import pyarrow as pa
 import pyarrow.compute as pc
-from pydantic import PlainSerializer, PlainValidator
+from pydantic import Field, PlainSerializer, PlainValidator
 
 from mtl_ray.data.distributions import CategoryCounts
 from mtl_ray.errors import DataError
-from mtl_ray.schema import FIRST_KNOWN_ID, MISSING_ID, UNKNOWN_ID, Settings
+from mtl_ray.schema import MISSING_ID, UNKNOWN_ID, Settings
 
 
 def _check_values(values: Any) -> tuple[int, ...] | tuple[str, ...]:
@@ -29,7 +31,7 @@ def _check_values(values: Any) -> tuple[int, ...] | tuple[str, ...]:
 
 
 class Vocabulary(Settings):
-    """The known values of one vocabulary; value number i has id i + FIRST_KNOWN_ID."""
+    """The known values of one vocabulary; value number i has id i + `first_known`."""
 
     values: Annotated[
         tuple[int, ...] | tuple[str, ...],
@@ -37,18 +39,25 @@ class Vocabulary(Settings):
         PlainSerializer(list, return_type=list[Any]),
     ]
     """All integers (truth values are 0 and 1) or all strings."""
+    unknown_ids: Annotated[int, Field(ge=1)] = 1
+    """Ids that the unknown values share, each by its hash."""
+
+    @property
+    def first_known(self) -> int:
+        """Id of the first value."""
+        return UNKNOWN_ID + self.unknown_ids
 
     @property
     def size(self) -> int:
         """Number of ids, missing and unknown included."""
-        return len(self.values) + FIRST_KNOWN_ID
+        return len(self.values) + self.first_known
 
     @cached_property
     def _sorted_integers(self) -> tuple[np.ndarray, np.ndarray]:
         """Values in rising order and their ids, for a binary search that needs no table built anew at each call."""
         values = np.array(self.values, dtype=np.int64)
         order = np.argsort(values, kind="stable")
-        return values[order], (order + FIRST_KNOWN_ID).astype(np.int32)
+        return values[order], (order + self.first_known).astype(np.int32)
 
     @cached_property
     def _arrow(self) -> pa.Array:
@@ -64,7 +73,8 @@ class Vocabulary(Settings):
         Raises `DataError` where text is asked of a vocabulary of integers or the other way round.
         """
         if not self.values or pa.types.is_null(values.type):
-            return np.where(pc.is_valid(values).to_numpy(zero_copy_only=False), UNKNOWN_ID, MISSING_ID).astype(np.int32)
+            ids = np.where(pc.is_valid(values).to_numpy(zero_copy_only=False), UNKNOWN_ID, MISSING_ID).astype(np.int32)
+            return self._spread(ids, values)
         text = pa.types.is_large_string(values.type)
         if text != self.holds_text:
             raise DataError(
@@ -76,7 +86,7 @@ class Vocabulary(Settings):
             )
         if text or len(values) > len(self.values):
             index = pc.index_in(values, value_set=self._arrow)  # hashes all known values, at each call
-            ids = pc.fill_null(index, UNKNOWN_ID - FIRST_KNOWN_ID).to_numpy() + np.int32(FIRST_KNOWN_ID)
+            ids = pc.fill_null(index, UNKNOWN_ID - self.first_known).to_numpy() + np.int32(self.first_known)
         else:
             known, known_ids = self._sorted_integers
             wanted = pc.fill_null(values, 0).to_numpy()
@@ -84,7 +94,21 @@ class Vocabulary(Settings):
             ids = np.where(known[position] == wanted, known_ids[position], np.int32(UNKNOWN_ID))
         if values.null_count:
             ids[pc.is_null(values).to_numpy(zero_copy_only=False)] = MISSING_ID
-        return ids.astype(np.int32, copy=False)
+        return self._spread(ids.astype(np.int32, copy=False), values)
+
+    def unknown(self, ids: np.ndarray) -> np.ndarray:
+        """Which of `ids` are of values that have none of their own."""
+        found: np.ndarray = (ids >= UNKNOWN_ID) & (ids < self.first_known)
+        return found
+
+    def _spread(self, ids: np.ndarray, values: pa.Array) -> np.ndarray:
+        """`ids`, where those of unknown values are UNKNOWN_ID so far."""
+        if self.unknown_ids > 1 and len(places := np.flatnonzero(ids == UNKNOWN_ID)):
+            unknown = values.take(pa.array(places)).to_numpy(zero_copy_only=False)
+            # pandas' hash is the same in every process and on every machine; Python's is not.
+            hashed = pd.util.hash_array(unknown, categorize=False) % np.uint64(self.unknown_ids)
+            ids[places] = UNKNOWN_ID + hashed.astype(np.int32)
+        return ids
 
 
 def category_values(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array:
@@ -126,7 +150,7 @@ def category_values(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array
 
 
 def fit_vocabulary(
-    columns: Sequence[tuple[str, CategoryCounts]], name: str, *, min_count: int, max_size: int
+    columns: Sequence[tuple[str, CategoryCounts]], name: str, *, min_count: int, max_size: int, unknown_ids: int = 1
 ) -> Vocabulary:
     """The vocabulary of all values in `columns`, (column name, counts in the training part).
 
@@ -135,7 +159,7 @@ def fit_vocabulary(
     """
     table = vocabulary_counts(columns, name).table
     frequent = by_falling_count(table.filter(pc.greater_equal(table["count"], min_count)))
-    return Vocabulary(values=tuple(frequent[:max_size].to_pylist()))
+    return Vocabulary(values=tuple(frequent[:max_size].to_pylist()), unknown_ids=unknown_ids)
 
 
 def vocabulary_counts(columns: Sequence[tuple[str, CategoryCounts]], name: str) -> CategoryCounts:

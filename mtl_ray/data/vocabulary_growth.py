@@ -9,10 +9,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtl_ray.data.fitted_preprocessing import Preprocessing, PreprocessingConfig
-from mtl_ray.data.preprocessing_state import PreprocessingState, vocabulary_name
+from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.vocabularies import Vocabulary, by_falling_count, vocabulary_counts
+from mtl_ray.data.vocabulary_names import vocabulary_name
 from mtl_ray.errors import DataError
-from mtl_ray.schema import UNKNOWN_ID, Settings
+from mtl_ray.schema import Settings
 
 
 class Growth(Settings):
@@ -57,12 +58,13 @@ def _grown(
     vocabulary: Vocabulary, counts: pa.Table, total: int, name: str, config: PreprocessingConfig
 ) -> tuple[Vocabulary, Growth]:
     ids = vocabulary.ids(counts["value"].combine_chunks(), name)
-    unknown = counts.filter(pa.array(ids == UNKNOWN_ID))
+    unknown = counts.filter(pa.array(vocabulary.unknown(ids)))
     frequent = unknown.filter(pc.greater_equal(unknown["count"], config.min_count))
     room = max(config.max_vocabulary - len(vocabulary.values), 0)
     added = by_falling_count(frequent)[:room].to_pylist()
     # The vocabulary itself where nothing is new: a copy would hold a million values twice.
-    grown = Vocabulary(values=(*vocabulary.values, *added)) if added else vocabulary
+    values = (*vocabulary.values, *added)
+    grown = Vocabulary(values=values, unknown_ids=vocabulary.unknown_ids) if added else vocabulary
     unknown_rows = pc.sum(unknown["count"]).as_py() or 0
     return grown, Growth(
         old_size=vocabulary.size,

@@ -20,6 +20,7 @@ from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID, Spine, open_spine, spine
 from mtl_ray.data.splits import SplitPlan
 from mtl_ray.data.task_inputs import check_task_inputs
 from mtl_ray.data.training_set_config import TrainingSetConfig
+from mtl_ray.data.vocabulary_names import check_vocabulary_names
 from mtl_ray.errors import DataError
 from mtl_ray.tasks import TaskConfig
 
@@ -52,6 +53,7 @@ class Inputs:
         """Open the spine and check its columns; fingerprint all sources, which reads each file once."""
         check_names(config.contract, repo.spec, tasks)
         check_length_names(config.preprocessing.list_max_lengths, repo.spec.features)
+        check_vocabulary_names(config.preprocessing.unknown_ids, repo.spec.features)
         inputs = check_task_inputs(tasks, repo.spec, spine_schema(config.spine))
         labels = label_columns(tasks)
         extra = [name for name in (config.sample_weight, *config.split.columns, *inputs) if name is not None]

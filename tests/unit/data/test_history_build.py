@@ -286,6 +286,8 @@ def test_a_join_of_latest_values_may_leak(shop: HistoryShop, tmp_path: Path) -> 
 def test_names_that_are_none_are_refused_before_the_join(shop: HistoryShop, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"list_max_lengths[\s\S]*visitz[\s\S]*did you mean visits\?"):
         shop.build(tmp_path, preprocessing={"list_max_lengths": {"visitz": 2}})
+    with pytest.raises(ConfigError, match=r"preprocessing\.unknown_ids[\s\S]*found:\s+visitz"):
+        shop.build(tmp_path, preprocessing={"unknown_ids": {"visitz": 2}})
 
     def weighted(column: str) -> dict[str, TaskConfig]:
         return {"click": TASKS["click"].model_copy(update={"sample_weight": column})}
