@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
 from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
+from mtl_ray.config.placement import check_placement
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
@@ -55,6 +56,8 @@ class TrainingConfig(Settings):
     """One GPU a worker and NCCL; otherwise CPU and gloo."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
+    placement: Literal["replicated", "sharded"] = "replicated"
+    """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     averaging: AveragingConfig | None = None
@@ -133,6 +136,7 @@ class Config(Settings):
         check_comparison(self.model, self.weighting, self.aggregation, tuple(in_architecture(self.tasks)))
         check_accumulation(self.training.accumulate, self.model, self.tasks)
         check_affinity(self.training.affinity_every, self.model, self.tasks)
+        check_placement(self.training, self.model, self.aggregation, self.tasks)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

@@ -4,7 +4,13 @@ from __future__ import annotations
 
 from mtl_ray.optim.averaging import AveragingConfig, WeightAverage
 from mtl_ray.optim.embeddings import EmbeddingOptimizerConfig
-from mtl_ray.optim.optimizer import OptimizerConfig, build_optimizer, embedding_rows
+from mtl_ray.optim.optimizer import (
+    OptimizerConfig,
+    build_optimizer,
+    embedding_rows,
+    sharded_adagrad,
+    sharded_rate,
+)
 from mtl_ray.optim.schedule import ScheduleConfig, build_schedule
 
 __all__ = [
@@ -16,4 +22,6 @@ __all__ = [
     "build_optimizer",
     "build_schedule",
     "embedding_rows",
+    "sharded_adagrad",
+    "sharded_rate",
 ]

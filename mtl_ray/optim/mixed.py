@@ -18,6 +18,11 @@ class MixedOptimizer(Optimizer):
         super().__init__([group for part in self.parts for group in part.param_groups], {})
         self.param_groups = [group for part in self.parts for group in part.param_groups]
 
+    def zero_grad(self, set_to_none: bool = True) -> None:
+        """Of each part."""
+        for part in self.parts:
+            part.zero_grad(set_to_none)
+
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> None:  # type: ignore[override]
         """`closure` is not called."""

@@ -10,8 +10,10 @@ from pydantic import Field, model_validator
 from torch import nn
 from torch.optim import Optimizer
 
-from mtl_ray.optim.embeddings import AutoConfig, EmbeddingOptimizerConfig
+from mtl_ray.optim.embeddings import AutoConfig, EmbeddingOptimizerConfig, RowwiseAdagradConfig
+from mtl_ray.optim.embeddings.settings import EmbeddingOptimizerSettings
 from mtl_ray.optim.mixed import MixedOptimizer
+from mtl_ray.optim.sharded import ShardedOptimizer, sharded_tables
 from mtl_ray.schema import Settings
 
 
@@ -54,12 +56,36 @@ class TrainableModel(Protocol):
 
     def parameters(self) -> Iterator[nn.Parameter]: ...
 
+    def modules(self) -> Iterator[nn.Module]: ...
+
     def embedding_tables(self) -> list[nn.Embedding]: ...
 
 
 def embedding_rows(model: TrainableModel) -> int:
-    """Rows of all embedding tables."""
-    return sum(table.num_embeddings for table in model.embedding_tables())
+    """Rows of all embedding tables, over all ranks."""
+    return sum(table.num_embeddings for table in model.embedding_tables()) + sum(
+        table.rows for table in sharded_tables(model)
+    )
+
+
+def _of_tables(
+    config: OptimizerConfig, model: TrainableModel, chosen: EmbeddingOptimizerSettings, group: dict[str, Any]
+) -> Optimizer | None:
+    """What the tables learn by, where that is not the optimizer of all else."""
+    sharded = sharded_tables(model)
+    if sharded:
+        return ShardedOptimizer(sharded, sharded_rate(config), sharded_adagrad(config).eps)
+    return chosen.build(group, config.betas) if group["params"] else None
+
+
+def sharded_adagrad(config: OptimizerConfig) -> RowwiseAdagradConfig:
+    """What sharded tables learn by."""
+    return config.embeddings if isinstance(config.embeddings, RowwiseAdagradConfig) else RowwiseAdagradConfig()
+
+
+def sharded_rate(config: OptimizerConfig) -> float:
+    """Learning rate of sharded tables."""
+    return config.embedding_learning_rate or sharded_adagrad(config).usual_rate or config.learning_rate
 
 
 def build_optimizer(
@@ -101,7 +127,7 @@ def build_optimizer(
     def adamw(groups: list[dict[str, Any]]) -> Optimizer:
         return torch.optim.AdamW(groups, betas=config.betas, eps=config.eps, fused=fused)
 
-    own = chosen.build(of_tables, config.betas) if of_tables["params"] else None
+    own = _of_tables(config, model, chosen, of_tables)
     if own is None:
         return adamw([group for group in (*groups[:2], of_tables, groups[2]) if group["params"]])
     learning = [group for group in groups if group["params"]]

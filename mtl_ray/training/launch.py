@@ -30,6 +30,7 @@ from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.fit_fusion import fit_fusion
 from mtl_ray.models.next_item import check_two_towers
+from mtl_ray.optim.sharded import check_installed
 from mtl_ray.run_folder import RunFolder, mark_latest, write_json
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import MetricsLog
@@ -69,6 +70,8 @@ def train(
     """
     writable_folder(config.storage)
     workers = config.training.workers
+    if config.training.placement == "sharded":
+        check_installed()
     check_resources(workers * config.training.cpus_per_worker, workers if config.training.use_gpu else 0)
     if snapshot is None:
         snapshot = verified_training_set(config, say)
@@ -77,6 +80,8 @@ def train(
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
     say(f"run folder {run.path}")
+    if config.training.placement == "sharded":
+        say(_about_sharding(config))
     if config.training.profile and plan.total_batches < PROFILE_FROM + PROFILED:
         say(
             f"training.profile needs {PROFILE_FROM + PROFILED} steps and this training has at most "
@@ -111,6 +116,13 @@ def train(
     write_json(run.path / "summary.json", summary)
     mark_latest(run)
     return TrainingOutcome(run, summary)
+
+
+def _about_sharding(config: Config) -> str:
+    if config.training.workers == 1:
+        return "training.placement=sharded changes nothing with one worker"
+    clipped = "" if config.training.clip_norm is None else "; training.clip_norm is of all other parameters"
+    return f"embedding tables are sharded over {config.training.workers} workers{clipped}"
 
 
 def verified_training_set(config: Config, say: Say) -> Snapshot:

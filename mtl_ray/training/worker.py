@@ -6,6 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,8 +22,10 @@ from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
-from mtl_ray.optim import embedding_rows
+from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
+from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.profile import INPUT, Profiling, span
@@ -90,9 +93,14 @@ class Trainer:
         keep_freed_memory()
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
-        model = config.model.build(setup.context.batch_schema, tasks)
+        sharded = config.training.placement == "sharded" and distributed.world_size() > 1
+        with deferred_tables() if sharded else nullcontext():
+            model = config.model.build(setup.context.batch_schema, tasks)
         if config.training.precision == "fp64":
             model.double()
+        if sharded:
+            optimizer = config.training.optimizer
+            shard_tables(model, config.seed, sharded_rate(optimizer), sharded_adagrad(optimizer).eps, self.device)
         model.to(self.device)
         self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
         self._restore()
@@ -133,7 +141,7 @@ class Trainer:
                 "device": str(self.device),
                 "parameters": self.parameters,
                 "embedding_rows": rows,
-                "embedding_optimizer": training.optimizer.embeddings.chosen(rows).model_dump()["name"],
+                "embedding_optimizer": self._embedding_optimizer(rows),
             }
         )
         stream = self._stream()
@@ -145,7 +153,13 @@ class Trainer:
     @property
     def parameters(self) -> int:
         """Number of parameters of the model."""
-        return sum(parameter.numel() for parameter in self.model.parameters())
+        sharded = sum(table.rows * table.dim for table in sharded_tables(self.model))
+        return sharded + sum(parameter.numel() for parameter in self.model.parameters())
+
+    def _embedding_optimizer(self, rows: int) -> str:
+        if sharded_tables(self.model):
+            return "rowwise_adagrad, sharded"
+        return str(self.config.training.optimizer.embeddings.chosen(rows).model_dump()["name"])
 
     def _restore(self) -> None:
         reported = ray.train.get_checkpoint()
@@ -261,11 +275,13 @@ class Trainer:
     def _report(self, metrics: dict[str, Any], score: float) -> None:
         """Barrier of all ranks; rank 0 brings the checkpoint. The highest score is the one to keep beside the last."""
         metrics = {**metrics, SCORE: score}
+        gather_tables(self.model)
         if distributed.rank() != 0:
             ray.train.report(metrics)
             return
         with tempfile.TemporaryDirectory() as folder:
             self.state.save(Path(folder))
+            release_tables(self.model)
             ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
 
     def _training_losses(self, losses: dict[str, float]) -> dict[str, float]:

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
+from mtl_ray.embedding_table import EmbeddingTable
 from mtl_ray.errors import MtlRayError
 from mtl_ray.models.cut import Cut
 from mtl_ray.models.encoders.history import HistoryEncoder
@@ -111,11 +112,9 @@ class FeatureEncoder(nn.Module):
         return torch.cat([batch.categorical, *(batch.lists[name] for name in self._lists)], dim=1)
 
 
-def embedding_table(schema: BatchSchema, dim: int, std: float) -> nn.Embedding:
+def embedding_table(schema: BatchSchema, dim: int, std: float) -> EmbeddingTable:
     """One table for the vocabularies that the schema's features use, as `first_rows` places them."""
-    table = nn.Embedding(sum(schema.vocabularies[vocabulary] for vocabulary in first_rows(schema)), dim)
-    nn.init.normal_(table.weight, std=std)
-    return table
+    return EmbeddingTable(sum(schema.vocabularies[vocabulary] for vocabulary in first_rows(schema)), dim, std)
 
 
 def first_rows(schema: BatchSchema) -> dict[str, int]:

@@ -1,4 +1,4 @@
-"""Step time and memory with embedding tables of 1e5, 1e6 and 1e7 rows.
+"""Step time and memory with embedding tables of 1e5, 1e6 and 1e7 rows, in one process and split over two.
 
 python -m tests.benchmarks.embedding_scale [--quick] [--json FILE] [--rounds N]
 """
@@ -17,12 +17,25 @@ from tests.benchmarks.results import Results, Verdict, machine, say, show_table,
 NAME = "embedding_scale"
 PACKAGES = ("mtl-ray", "torch", "numpy")
 STEPS = f"tests.benchmarks.{NAME}.steps:steps"
+RANKS = f"tests.benchmarks.{NAME}.ranks:ranks"
 SPARSE, DENSE = "rowwise_adagrad", "dense"
-GROWTH = 1.3
+REPLICATED, SHARDED = "replicated", "sharded"
+GROWTH, HALF = 1.3, 0.55
 Case = tuple[int, str]
-"""(embedding rows, what the tables learn by)."""
+"""(embedding rows, what the tables learn by in one process, or where their rows lie in two)."""
 FIRST, LAST = (100_000, SPARSE), (10_000_000, SPARSE)
-CASES: tuple[Case, ...] = (FIRST, (1_000_000, SPARSE), LAST, (100_000, DENSE), (1_000_000, DENSE))
+WHOLE, SPLIT = (10_000_000, REPLICATED), (10_000_000, SHARDED)
+CASES: tuple[Case, ...] = (
+    FIRST,
+    (1_000_000, SPARSE),
+    LAST,
+    (100_000, DENSE),
+    (1_000_000, DENSE),
+    (100_000, REPLICATED),
+    (100_000, SHARDED),
+    WHOLE,
+    SPLIT,
+)
 QUICK: tuple[Case, ...] = (FIRST, (1_000_000, SPARSE))
 
 
@@ -36,9 +49,19 @@ def main(
     found: dict[Case, list[Measured]] = {case: [] for case in cases}
     for number in range(1 if quick else rounds):
         for case in cases if number % 2 == 0 else reversed(cases):
-            found[case].append(measure(STEPS, {"rows": case[0], "embeddings": case[1]}))
+            found[case].append(_measured(case))
             say(f"· {case[0]:,} rows, {case[1]}: {_in_words(found[case][-1])}", markup=False)
-    verdicts = (_growth(found),)
+    verdicts = (
+        _verdict(f"step time at 1e7 rows over that at 1e5, {SPARSE}", GROWTH, "step_ms", found, FIRST, LAST),
+        _verdict(
+            "a process's memory for the sharded model over the replicated one's, 1e7 rows",
+            HALF,
+            "model_mb",
+            found,
+            WHOLE,
+            SPLIT,
+        ),
+    )
     results = Results(
         name=NAME,
         machine=machine(PACKAGES),
@@ -51,8 +74,8 @@ def main(
         verdicts=verdicts,
     )
     show_table(
-        "one process, batches of 4,096",
-        ("tables", "rows", "ms a step", "lowest", "highest", "peak, MB"),
+        "batches of 4,096 a process",
+        ("tables", "rows", "ms a step", "lowest", "highest", "a process, MB", "of it the model"),
         [_line(case, runs) for case, runs in found.items()],
     )
     show_verdicts(verdicts)
@@ -70,20 +93,31 @@ def _in_words(run: Measured) -> str:
 
 def _line(case: Case, runs: list[Measured]) -> list[str]:
     taken = _milliseconds(runs)
-    peaks = [run.peak_mb for run in runs if run.peak_mb is not None]
+    peaks = [run.figures.get("private_mb", run.peak_mb) for run in runs if run.error is None]
+    models = [run.figures["model_mb"] for run in runs if "model_mb" in run.figures]
     figures = [f"{value:.1f}" for value in (median(taken), min(taken), max(taken))] if taken else ["", "", ""]
-    return [case[1], f"{case[0]:,}", *figures, f"{max(peaks):,.0f}" if peaks else ""]
+    memory = [f"{max(values):,.0f}" if values else "" for values in (peaks, models)]
+    return [case[1] + (", 2 processes" if models else ""), f"{case[0]:,}", *figures, *memory]
 
 
-def _growth(found: dict[Case, list[Measured]]) -> Verdict:
-    small, large = _milliseconds(found[FIRST]), _milliseconds(found.get(LAST, []))
-    ratios = [theirs / own for own, theirs in zip(small, large, strict=False)]
+def _measured(case: Case) -> Measured:
+    rows, kind = case
+    if kind in (REPLICATED, SHARDED):
+        return measure(RANKS, {"rows": rows, "placement": kind})
+    return measure(STEPS, {"rows": rows, "embeddings": kind})
+
+
+def _verdict(
+    line: str, goal: float, figure: str, found: dict[Case, list[Measured]], base: Case, other: Case
+) -> Verdict:
+    own, theirs = ([run.figures[figure] for run in found.get(case, []) if run.error is None] for case in (base, other))
+    ratios = [large / small for small, large in zip(own, theirs, strict=False)]
     ratio = median(ratios) if ratios else None
     return Verdict(
-        line=f"step time at 1e7 rows over that at 1e5, {SPARSE}, median of {len(ratios)} rounds",
-        goal=f"<= {GROWTH:g}",
+        line=f"{line}, median of {len(ratios)} rounds",
+        goal=f"<= {goal:g}",
         measured=None if ratio is None else f"{ratio:.2f} ({min(ratios):.2f} to {max(ratios):.2f})",
-        met=None if ratio is None else ratio <= GROWTH,
+        met=None if ratio is None else ratio <= goal,
     )
 
 

@@ -1,0 +1,50 @@
+"""Whether a training can be had with sharded embedding tables."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING
+
+from mtl_ray.aggregation import AggregationSettings, SumConfig
+from mtl_ray.errors import ConfigError
+from mtl_ray.models.settings import ModelSettings
+from mtl_ray.optim.embeddings import AutoConfig, RowwiseAdagradConfig
+from mtl_ray.tasks import NextItemTaskConfig, TaskSettings
+
+if TYPE_CHECKING:
+    from mtl_ray.config.tree import TrainingConfig
+
+
+def check_placement(
+    training: TrainingConfig, model: ModelSettings, aggregation: AggregationSettings, tasks: Mapping[str, TaskSettings]
+) -> None:
+    """Raise `ConfigError` where rows that learn in the backward pass would not learn what the config asks for."""
+    if training.placement == "replicated":
+        return
+    optimizer, embedding_l2 = training.optimizer, model.encoder.embedding_l2
+    tables = optimizer.embeddings
+    adagrad = isinstance(tables, AutoConfig) or (isinstance(tables, RowwiseAdagradConfig) and tables.initial == 0.0)
+    decay, frozen = optimizer.embedding_weight_decay, training.frozen
+    over_shared = not isinstance(aggregation, SumConfig) and aggregation.on == "shared"
+    next_item = ", ".join(name for name, task in tasks.items() if isinstance(task, NextItemTaskConfig))
+    for key, found, refused, allowed in (
+        ("training.optimizer.embeddings", tables.model_dump(), not adagrad, "auto, or rowwise_adagrad with initial 0"),
+        ("training.optimizer.embedding_weight_decay", decay, decay != 0.0, "0"),
+        ("training.precision", training.precision, training.precision == "fp64", "fp32, bf16"),
+        ("training.accumulate", training.accumulate, training.accumulate > 1, "1"),
+        ("training.averaging", "a moving average", training.averaging is not None, "null"),
+        ("training.frozen", ", ".join(frozen), bool(frozen), "nothing"),
+        ("training.affinity_every", training.affinity_every, training.affinity_every is not None, "null"),
+        ("model.encoder.embedding_l2", embedding_l2, embedding_l2 != 0.0, "0"),
+        ("aggregation.on", "shared", over_shared, "representation"),
+        ("tasks", f"of type next_item: {next_item}", bool(next_item), "all other types"),
+    ):
+        if refused:
+            raise ConfigError(
+                "Rows of sharded embedding tables learn in the backward pass, by row-wise Adagrad and once a step, "
+                "which does not go with this setting.",
+                where=f"{key}, with training.placement=sharded",
+                found=found,
+                allowed=allowed,
+                fix="change it, or set training.placement=replicated",
+            )

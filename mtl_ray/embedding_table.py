@@ -1,0 +1,36 @@
+"""The embedding table of a model, whose rows may come later."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+from torch import nn
+
+_DEFERRED = ContextVar("deferred", default=False)
+
+
+class EmbeddingTable(nn.Embedding):
+    """`[rows, D]`, drawn from a normal distribution.
+
+    Attributes:
+        std: its standard deviation.
+    """
+
+    def __init__(self, rows: int, dim: int, std: float) -> None:
+        deferred = _DEFERRED.get()
+        super().__init__(rows, dim, device="meta" if deferred else None)
+        if not deferred:
+            nn.init.normal_(self.weight, std=std)
+        self.std = std
+
+
+@contextmanager
+def deferred_tables() -> Iterator[None]:
+    """Tables that are made inside have no rows: they are for `mtl_ray.optim.sharded.shard_tables` to replace."""
+    token = _DEFERRED.set(True)
+    try:
+        yield
+    finally:
+        _DEFERRED.reset(token)

@@ -1,0 +1,23 @@
+"""Embedding tables whose rows are split over the workers, by TorchRec (Ivchenko et al., RecSys 2022)."""
+
+from __future__ import annotations
+
+from mtl_ray.optim.sharded.optimizer import ShardedOptimizer
+from mtl_ray.optim.sharded.place import (
+    check_installed,
+    gather_tables,
+    release_tables,
+    shard_tables,
+    sharded_tables,
+)
+from mtl_ray.optim.sharded.table import ShardedTable
+
+__all__ = [
+    "ShardedOptimizer",
+    "ShardedTable",
+    "check_installed",
+    "gather_tables",
+    "release_tables",
+    "shard_tables",
+    "sharded_tables",
+]

@@ -1,0 +1,64 @@
+"""Splits a model's tables over the ranks, and brings them together."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+from typing import Protocol
+
+import torch
+from torch import nn
+
+from mtl_ray.embedding_table import EmbeddingTable
+from mtl_ray.errors import ConfigError
+from mtl_ray.optim.sharded.table import ShardedTable
+
+
+def check_installed() -> None:
+    """Raise ConfigError where TorchRec is not there."""
+    if importlib.util.find_spec("torchrec") is None or importlib.util.find_spec("fbgemm_gpu") is None:
+        raise ConfigError(
+            "Sharded embedding tables need TorchRec, which is not installed.",
+            where="training.placement",
+            found="sharded",
+            allowed="replicated, without TorchRec",
+            fix="pip install 'mtl-ray[torchrec]' with CUDA; on CPUs pip install --no-deps -r requirements-torchrec.txt",
+        )
+
+
+def shard_tables(model: nn.Module, seed: int, rate: float, eps: float, device: torch.device) -> None:
+    """Put a `ShardedTable` in the place of every deferred table. Collective.
+
+    Args:
+        rate, eps: of row-wise Adagrad.
+    """
+    deferred = [(path, module) for path, module in model.named_modules() if isinstance(module, EmbeddingTable)]
+    for at, (path, table) in enumerate(deferred):
+        parent, _, name = path.rpartition(".")
+        own_seed = hash((seed, at)) % 2**63
+        sharded = ShardedTable(table.num_embeddings, table.embedding_dim, table.std, own_seed, rate, eps, device)
+        setattr(model.get_submodule(parent), name, sharded)
+
+
+class HasModules(Protocol):
+    """A model."""
+
+    def modules(self) -> Iterator[nn.Module]: ...
+
+
+def sharded_tables(model: HasModules) -> list[ShardedTable]:
+    """In the order of the tables that they stand for."""
+    return [module for module in model.modules() if isinstance(module, ShardedTable)]
+
+
+def gather_tables(model: nn.Module) -> None:
+    """Rank 0's `state_dict` has the whole tables from now on, until `release`. Collective; nothing without sharded
+    tables."""
+    for table in sharded_tables(model):
+        table.gather()
+
+
+def release_tables(model: nn.Module) -> None:
+    """Forget what `gather_tables` gathered."""
+    for table in sharded_tables(model):
+        table.release()
