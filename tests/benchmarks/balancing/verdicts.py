@@ -1,4 +1,4 @@
-"""What issue 5 promises of the cost of balancing, against what was measured."""
+"""What is promised of the cost of balancing, against what was measured."""
 
 from __future__ import annotations
 
