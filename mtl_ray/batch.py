@@ -42,7 +42,7 @@ class Batch:
     def parts(self, number: int) -> list[Batch]:
         """The rows in `number` consecutive parts as equal as can be, fewer where there are fewer rows; not copies."""
         bounds = [len(self) * part // number for part in range(number + 1)]
-        return [self._rows(slice(begin, end)) for begin, end in pairwise(bounds) if begin < end]
+        return [self.taken(slice(begin, end)) for begin, end in pairwise(bounds) if begin < end]
 
     def to(self, device: torch.device | str, dtype: torch.dtype | None = None) -> Batch:
         """The batch on `device`; floating tensors as `dtype` where it is given."""
@@ -53,7 +53,8 @@ class Batch:
 
         return self._with_each(move)
 
-    def _rows(self, rows: slice) -> Batch:
+    def taken(self, rows: Tensor | slice) -> Batch:
+        """The rows at positions `rows` `[B]`, int64, or in a slice."""
         return self._with_each(lambda tensor: tensor[rows])
 
     def _with_each(self, change: Callable[[Tensor], Tensor]) -> Batch:

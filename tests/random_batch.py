@@ -106,15 +106,4 @@ def rich_batch(rows: int, seed: int = 0, dtype: torch.dtype = torch.float32) -> 
 
 def part_of(batch: Batch, rows: slice) -> Batch:
     """Those rows of `batch`."""
-    return Batch(
-        categorical=batch.categorical[rows],
-        numeric=batch.numeric[rows],
-        labels=batch.labels[rows],
-        observed=batch.observed[rows],
-        sample_weight=batch.sample_weight[rows],
-        row_id=batch.row_id[rows],
-        lists={name: ids[rows] for name, ids in batch.lists.items()},
-        ages={name: ages[rows] for name, ages in batch.ages.items()},
-        vectors={name: vectors[rows] for name, vectors in batch.vectors.items()},
-        task_inputs={name: values[rows] for name, values in batch.task_inputs.items()},
-    )
+    return batch.taken(rows)

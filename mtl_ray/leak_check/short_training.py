@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
@@ -105,7 +105,7 @@ def _train(
         for _ in range(epochs):
             shuffled = torch.randperm(len(train), generator=order)
             for begin in range(0, len(train), size):
-                step(_take(train, shuffled[begin : begin + size]))
+                step(train.taken(shuffled[begin : begin + size]))
             weighting.end_epoch(step.totals.means())
             step.totals.reset()
     return _predict(model, tasks, config, test, device)
@@ -120,7 +120,7 @@ def _predict(
         name: [] for name, task in config.tasks.items() if isinstance(task, BinaryTaskConfig)
     }
     for begin in range(0, len(test), _TEST_BATCH):
-        batch = _take(test, slice(begin, begin + _TEST_BATCH)).to(device)
+        batch = test.taken(slice(begin, begin + _TEST_BATCH)).to(device)
         logits = model(batch)
         for name, parts in found.items():
             parts.append(tasks[name].predict(logits[name], batch.task_inputs).float().cpu())
@@ -154,20 +154,3 @@ def _rows(snapshot: Snapshot, part: str, group_by: str | None) -> tuple[Batch, A
 def _tables(snapshot: Snapshot, part: str) -> Iterator[pa.Table]:
     for path, _ in snapshot.files(part):
         yield pq.read_table(path, partitioning=None)
-
-
-def _take(batch: Batch, rows: Tensor | slice) -> Batch:
-    """Rows of `batch` at positions `rows` `[B]`, int64, or in a slice."""
-    return replace(
-        batch,
-        categorical=batch.categorical[rows],
-        numeric=batch.numeric[rows],
-        labels=batch.labels[rows],
-        observed=batch.observed[rows],
-        sample_weight=batch.sample_weight[rows],
-        row_id=batch.row_id[rows],
-        lists={name: values[rows] for name, values in batch.lists.items()},
-        ages={name: values[rows] for name, values in batch.ages.items()},
-        vectors={name: values[rows] for name, values in batch.vectors.items()},
-        task_inputs={name: values[rows] for name, values in batch.task_inputs.items()},
-    )

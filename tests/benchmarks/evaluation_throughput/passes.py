@@ -19,7 +19,6 @@ from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.validation import Groups, validate
 from tests.benchmarks.quality.encoded_rows import EncodedRows
-from tests.benchmarks.train_throughput.bare import taken
 from tests.benchmarks.train_throughput.workload import configured
 
 BATCH = 4096
@@ -51,7 +50,7 @@ def _on_rank(rank: int, workers: int, folder: str, snapshot: str, rounds: int, s
     rows = EncodedRows.read(opened, "train").batch
     own = torch.arange(rank, len(rows) // workers * workers, workers)
     users = np.random.default_rng(0).integers(0, USERS, len(rows))
-    parts: list[tuple[Batch, Groups]] = [(taken(rows, chosen), users[chosen.numpy()]) for chosen in own.split(BATCH)]
+    parts: list[tuple[Batch, Groups]] = [(rows.taken(chosen), users[chosen.numpy()]) for chosen in own.split(BATCH)]
     turns: list[Turn] = []
     for _ in range(rounds + 1):
         turn = {}

@@ -18,7 +18,6 @@ import torch.multiprocessing as mp
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.parallel import DistributedDataParallel
 
-from mtl_ray.batch import Batch
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
 from mtl_ray.optim import build_optimizer
@@ -75,7 +74,7 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
         began = time.perf_counter()
         order = own[torch.randperm(len(own))]
         for chosen in order.split(size):
-            batch = taken(rows, chosen)
+            batch = rows.taken(chosen)
             optimizer.zero_grad(set_to_none=True)
             with autocast(batch.numeric.device, config.training.precision):
                 logits = wrapped(batch)
@@ -93,18 +92,6 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
     if rank == 0:
         (Path(folder) / "rates.json").write_text(json.dumps(rates))
     dist.destroy_process_group()
-
-
-def taken(rows: Batch, chosen: torch.Tensor) -> Batch:
-    """The rows in these places."""
-    return Batch(
-        categorical=rows.categorical[chosen],
-        numeric=rows.numeric[chosen],
-        labels=rows.labels[chosen],
-        observed=rows.observed[chosen],
-        sample_weight=rows.sample_weight[chosen],
-        row_id=rows.row_id[chosen],
-    )
 
 
 def loop(folder: str, snapshot: str, workers: int, epochs: int, options: dict[str, Any]) -> Side:
