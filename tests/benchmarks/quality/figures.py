@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from statistics import fmean
 from typing import Any
 
@@ -53,11 +54,21 @@ def predictions_of_peer(
     return pa.table(columns)
 
 
-def evaluated(config: Config, snapshot: Snapshot, predictions: Callable[[str], pa.Table]) -> dict[str, Any]:
-    """Part -> task -> metric -> value and interval; validation, on which choices are made, without intervals."""
+def predictions_file(kept: str, part: str) -> Path:
+    """Where a training leaves its predictions of `part`."""
+    return Path(f"{kept}-{part}.parquet")
+
+
+def evaluated(
+    config: Config, snapshot: Snapshot, predictions: Callable[[str], pa.Table], keep: str | None = None
+) -> dict[str, Any]:
+    """Part -> task -> metric -> value and interval; validation, on which choices are made, without intervals. Leaves
+    the predictions in the files that begin with `keep`."""
     figures = {}
     for part in PARTS:
         table = predictions(part)
+        if keep is not None:
+            pq.write_table(table, predictions_file(keep, part))
         if config.evaluation.truth is not None:
             truth = read_truth(config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))
             table = with_truth(table, truth)

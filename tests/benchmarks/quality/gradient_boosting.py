@@ -30,6 +30,7 @@ class Boosting:
     learning_rates: tuple[float, ...]
     max_iter: int
     patience: int
+    keep: str | None = None
 
     def warm_up(self) -> None:
         """Import."""
@@ -59,7 +60,7 @@ class Boosting:
             predicted = {task: one["predicted"][part] for task, one in result.items()}
             return predictions_of_peer(self.snapshot, part, group_by, predicted)
 
-        return {"chosen": chosen, **evaluated(self.config, self.snapshot, predictions)}
+        return {"chosen": chosen, **evaluated(self.config, self.snapshot, predictions, self.keep)}
 
     def _fit(
         self,
@@ -121,6 +122,8 @@ def boosting(
     learning_rates: Sequence[float],
     max_iter: int,
     patience: int,
+    keep: str | None = None,
 ) -> Side:
     """Target of `measure`."""
-    return Boosting(parse_config(config), open_snapshot(snapshot), seed, tuple(learning_rates), max_iter, patience)
+    rates = tuple(learning_rates)
+    return Boosting(parse_config(config), open_snapshot(snapshot), seed, rates, max_iter, patience, keep)

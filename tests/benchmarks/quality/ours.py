@@ -28,6 +28,7 @@ class Training:
     config: Config
     snapshot: Snapshot
     checkpoint: Path
+    keep: str | None = None
 
     def warm_up(self) -> None:
         """Nothing: imports are done."""
@@ -46,7 +47,9 @@ class Training:
             "best_epoch": result.best_epoch,
             "validation_loss": [epoch["loss"] for epoch in result.epochs],
             "threads": torch.get_num_threads(),
-            **evaluated(self.config, self.snapshot, partial(predictions, predictor, self.config, self.snapshot)),
+            **evaluated(
+                self.config, self.snapshot, partial(predictions, predictor, self.config, self.snapshot), self.keep
+            ),
         }
 
 
@@ -59,8 +62,8 @@ def predictions(predictor: Predictor, config: Config, snapshot: Snapshot, part: 
     return pa.concat_tables([prediction_table(predictor, block, carried) for block in blocks]).sort_by("row_id")
 
 
-def training(snapshot: str, seed: int, config: dict[str, Any]) -> Side:
+def training(snapshot: str, seed: int, config: dict[str, Any], keep: str | None = None) -> Side:
     """Target of `measure`; `config` is the whole tree, whose seed is replaced."""
     parsed = parse_config({**config, "seed": seed})
     folder = tempfile.mkdtemp(prefix="quality-checkpoint-")
-    return Training(parsed, open_snapshot(snapshot), Path(folder))
+    return Training(parsed, open_snapshot(snapshot), Path(folder), keep)

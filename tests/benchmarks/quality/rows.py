@@ -22,6 +22,16 @@ class Row:
     chosen: bool = False
     """One of our best two on the validation part."""
     note: str = ""
+    together: Mapping[str, Any] | None = None
+    """Figures of the mean prediction of all seeds; None with one seed."""
+
+    @property
+    def averaged(self) -> Row | None:
+        """The mean prediction of all seeds, as a line of its own."""
+        if self.together is None:
+            return None
+        name = f"{self.side}, {len(self.runs)} trainings averaged"
+        return Row(name, self.ours, {0: Measured(figures=dict(self.together))}, note="no single model")
 
     @property
     def error(self) -> str | None:
@@ -69,6 +79,7 @@ class Row:
             "validation_score": fmean(choice_score(one) for one in figures),
             **{f"mean_{metric}": self.mean(metric) for metric in RANKING},
             "tasks": {task: self._task(task) for task in self.tasks},
+            "averaged": None if self.averaged is None else self.averaged.as_json(),
         }
 
     def _task(self, task: str) -> dict[str, Any]:

@@ -22,8 +22,9 @@ def header(rows: Sequence[Row]) -> list[str]:
 
 
 def lines(rows: Sequence[Row]) -> list[list[str]]:
-    """One a side: ours, then peers."""
-    return [_line(row, rows) for row in rows]
+    """One a side: ours, then peers; then what several trainings of a side predict together."""
+    averaged = [row.averaged for row in rows if row.averaged is not None]
+    return [_line(row, rows) for row in [*rows, *averaged]]
 
 
 def markdown(rows: Sequence[Row], verdicts: Sequence[Verdict]) -> str:
@@ -51,7 +52,7 @@ def _line(row: Row, rows: Sequence[Row]) -> list[str]:
     ranking = [_cell(row, task, metric) for metric in RANKING for task, kind in tasks.items() if kind == "binary"]
     numbers = [_cell(row, task, _fit_metric(row, task)) for task, kind in tasks.items() if kind == "regression"]
     share = [_number(row.share_of_attainable("click"), 3)] if _simulated(rows) else []
-    seconds = f"{row.as_json()['seconds']:.0f}"
+    seconds = _number(row.as_json()["seconds"] or None, 0)
     note = "; ".join(part for part in ("best two on validation" if row.chosen else "", row.note) if part)
     return [row.side, str(len(row.runs)), *means, *ranking, *numbers, *share, seconds, note]
 

@@ -63,6 +63,7 @@ class RecHub:
     sizes: dict[str, Any]
     learning_rate: float
     seed: int
+    keep: str | None = None
 
     def warm_up(self) -> None:
         """Import."""
@@ -118,6 +119,7 @@ class RecHub:
                 self.config,
                 self.snapshot,
                 lambda part: predictions_of_peer(self.snapshot, part, group_by, result["predicted"][part]),
+                self.keep,
             ),
         }
 
@@ -198,7 +200,13 @@ def validation_loss(wanted: list[Target], predicted: np.ndarray, labels: np.ndar
 
 
 def rechub(
-    snapshot: str, seed: int, config: dict[str, Any], model: str, sizes: dict[str, Any], learning_rate: float
+    snapshot: str,
+    seed: int,
+    config: dict[str, Any],
+    model: str,
+    sizes: dict[str, Any],
+    learning_rate: float,
+    keep: str | None = None,
 ) -> Side:
     """Target of `measure`; `model` is mmoe or ple."""
-    return RecHub(parse_config(config), open_snapshot(snapshot), model, sizes, learning_rate, seed)
+    return RecHub(parse_config(config), open_snapshot(snapshot), model, sizes, learning_rate, seed, keep)

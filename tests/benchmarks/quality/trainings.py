@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from mtl_ray.config import parse_config
+from mtl_ray.data.snapshot import open_snapshot
 from tests.benchmarks.measure import Measured, measure
+from tests.benchmarks.quality.averaged import averaged
 from tests.benchmarks.quality.data_set import Prepared
-from tests.benchmarks.quality.figures import choice_score
+from tests.benchmarks.quality.figures import PARTS, choice_score, predictions_file
 from tests.benchmarks.quality.rows import Row
 from tests.benchmarks.quality.sides import BOOSTING, RECHUB, Side, boosting_side, our_side, rechub_sides
 from tests.benchmarks.results import say
@@ -30,18 +33,34 @@ class Trainings:
 
     def run(self, side: Side, seed: int) -> Measured:
         """One training. One that failed is not kept."""
-        file = self.folder / f"{side.name}-seed{seed}-{key(side, seed)}.json"
-        if file.exists() and not self.fresh:
+        kept = self._kept(side, seed)
+        file = Path(f"{kept}.json")
+        if file.exists() and _predictions_are_there(kept) and not self.fresh:
             return Measured(**json.loads(file.read_text())["measured"])
-        found = measure(side.target, side.arguments_with(seed))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        found = measure(side.target, {**side.arguments_with(seed), "keep": kept})
         say(f"· {side.name}, seed {seed}: {_in_words(found)}", markup=False)
         if found.error is None:
-            self.folder.mkdir(parents=True, exist_ok=True)
             document = {"side": side.name, "seed": seed, "settings": settings(side, seed), "measured": asdict(found)}
             aside = file.with_suffix(".part")
             aside.write_text(json.dumps(document, indent=1) + "\n")
             aside.rename(file)
         return found
+
+    def together(self, side: Side, runs: Mapping[int, Measured]) -> dict[str, Any] | None:
+        """Figures of the mean prediction of several trainings, none of which failed; else None."""
+        if len(runs) < 2 or any(run.error is not None for run in runs.values()):
+            return None
+        config, snapshot = parse_config(side.arguments["config"]), open_snapshot(side.arguments["snapshot"])
+        return averaged(config, snapshot, [self._kept(side, seed) for seed in runs])
+
+    def _kept(self, side: Side, seed: int) -> str:
+        """How the names of a training's files begin."""
+        return str(self.folder.absolute() / f"{side.name}-seed{seed}-{key(side, seed)}")
+
+
+def _predictions_are_there(kept: str) -> bool:
+    return all(predictions_file(kept, part).exists() for part in PARTS)
 
 
 def settings(side: Side, seed: int) -> dict[str, Any]:
@@ -74,7 +93,7 @@ def train_ours(dataset: str, prepared: Prepared, names: Sequence[str], seeds: in
         runs = {0: first[name]}
         if name in best:
             runs |= {seed: trainings.run(side, seed) for seed in range(1, seeds)}
-        rows.append(Row(name, True, runs, chosen=name in best))
+        rows.append(Row(name, True, runs, chosen=name in best, together=trainings.together(side, runs)))
     return rows
 
 
@@ -90,7 +109,8 @@ def train_peers(prepared: Prepared, names: Sequence[str], seeds: int, quick: boo
         tried = [(side, trainings.run(side, 0)) for side in rechub_sides(prepared, name, quick)]
         side, first = max(tried, key=lambda pair: _score(pair[1]))
         runs = {0: first} | {seed: trainings.run(side, seed) for seed in range(1, seeds)}
-        rows.append(Row(name, False, runs, note=f"learning rate {side.arguments['learning_rate']:g}"))
+        note = f"learning rate {side.arguments['learning_rate']:g}"
+        rows.append(Row(name, False, runs, note=note, together=trainings.together(side, runs)))
     return rows
 
 

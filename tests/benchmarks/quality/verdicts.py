@@ -26,6 +26,10 @@ def kuairand_verdicts(rows: Sequence[Row], seeds: int, quick: bool) -> tuple[Ver
     found = [_mean_over_tasks(best, peers, metric, counts) for metric in RANKING]
     boosting = peers.get(BOOSTING)
     found += [_one_task(best, boosting, task, metric, counts) for metric in RANKING for task in AHEAD_OF_BOOSTING]
+    together = [row.averaged for row in best if row.averaged is not None]
+    if together:
+        who = f"{BEST}, {seeds} trainings averaged,"
+        found += [_one_task(together, boosting, task, "roc_auc", counts, who) for task in AHEAD_OF_BOOSTING]
     return tuple(found)
 
 
@@ -42,8 +46,10 @@ def _mean_over_tasks(best: Sequence[Row], peers: dict[str, Row], metric: str, co
     )
 
 
-def _one_task(best: Sequence[Row], boosting: Row | None, task: str, metric: str, counts: bool) -> Verdict:
-    line = f"{task}, {_WORDS[metric]}: our best {BEST} against gradient boosting"
+def _one_task(
+    best: Sequence[Row], boosting: Row | None, task: str, metric: str, counts: bool, who: str = str(BEST)
+) -> Verdict:
+    line = f"{task}, {_WORDS[metric]}: our best {who} against gradient boosting"
     goal = "each > gradient boosting"
     if not best or boosting is None:
         return Verdict(line=line, goal=goal, measured=None, met=None)

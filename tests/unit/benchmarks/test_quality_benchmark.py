@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +20,10 @@ from mtl_ray.data.snapshot import Snapshot, build_training_set
 from mtl_ray.training.launch import train
 from tests.benchmarks.measure import Measured
 from tests.benchmarks.quality.architectures import every_architecture
+from tests.benchmarks.quality.averaged import averaged
 from tests.benchmarks.quality.data_set import ROOT, SOURCES, Prepared
 from tests.benchmarks.quality.encoded_rows import EncodedRows, targets
-from tests.benchmarks.quality.figures import choice_score, mean_over_tasks
+from tests.benchmarks.quality.figures import PARTS, choice_score, mean_over_tasks, predictions_file
 from tests.benchmarks.quality.gradient_boosting import Boosting, categorical_columns, design_matrix
 from tests.benchmarks.quality.loop import train_here
 from tests.benchmarks.quality.ours import Training
@@ -31,6 +33,18 @@ from tests.benchmarks.quality.table import header, lines, markdown
 from tests.benchmarks.quality.torch_rechub_models import NUMERIC, RecHub, validation_loss
 from tests.benchmarks.quality.trainings import Trainings, key
 from tests.benchmarks.quality.verdicts import ecommerce_verdicts, kuairand_verdicts
+
+SMALL = {
+    "num_experts": 2,
+    "expert": [16],
+    "tower": [8],
+    "dropout": 0.0,
+    "embedding_dim": 4,
+    "levels": 1,
+    "task_experts": 1,
+    "shared_experts": 1,
+}
+"""Sizes of torch-rechub's models."""
 
 
 @pytest.fixture(scope="module")
@@ -108,9 +122,7 @@ def test_boosting_predicts_with_its_best_iteration(config: Config, snapshot: Sna
 
 @pytest.mark.parametrize("model", ["mmoe", "ple"])
 def test_torch_rechub_learns_from_the_same_rows(config: Config, snapshot: Snapshot, model: str) -> None:
-    sizes = {"num_experts": 2, "expert": [16], "tower": [8], "dropout": 0.0, "embedding_dim": 4}
-    sizes |= {"levels": 1, "task_experts": 1, "shared_experts": 1}
-    side = RecHub(two_tasks(config, epochs=2), snapshot, model, sizes, learning_rate=0.01, seed=0)
+    side = RecHub(two_tasks(config, epochs=2), snapshot, model, SMALL, learning_rate=0.01, seed=0)
     result = side.run()
     assert len(result["losses"]) == 2
     figures = side.check(result)
@@ -154,6 +166,22 @@ def test_every_side_has_a_config(dataset: str) -> None:
         assert set(names) == set(every_architecture())
 
 
+def test_trainings_are_averaged_by_their_logits(config: Config, snapshot: Snapshot, tmp_path: Path) -> None:
+    kept = [str(tmp_path / f"seed{seed}") for seed in range(3)]
+    found = []
+    for seed, keep in enumerate(kept):
+        side = RecHub(two_tasks(config, epochs=1), snapshot, "mmoe", SMALL, learning_rate=0.01, seed=seed, keep=keep)
+        result = side.run()
+        side.check(result)
+        found.append(result["predicted"]["test"])
+    figures = averaged(two_tasks(config), snapshot, kept)
+    label = EncodedRows.read(snapshot, "test").label("click")
+    odds = np.prod([one["click"] / (1 - one["click"]) for one in found], axis=0) ** (1 / 3)
+    expected = roc_auc_score(label, odds / (1 + odds))
+    assert figures["test"]["click"]["roc_auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert figures["test"]["click"]["rows"] == len(label)
+
+
 def document(auc: Mapping[str, float], share: float | None = None) -> dict[str, Any]:
     tasks: dict[str, Any] = {}
     for task, value in auc.items():
@@ -180,6 +208,11 @@ def test_verdicts_compare_means_over_seeds() -> None:
     assert len(found) == 2 + 2 * 3
     assert all(verdict.met for verdict in found)
     assert "ple 0.7520, mmoe 0.7540; gradient_boosting 0.7519" in (found[0].measured or "")
+    tasks = dict.fromkeys(("click", "long_view", "like"), 0.7525)
+    together = [replace(one, together=document(tasks)) for one in ahead[:2]]
+    more = kuairand_verdicts([*together, *ahead[2:], *peers], seeds=5, quick=False)[len(found) :]
+    assert [verdict.met for verdict in more] == [True] * 3
+    assert "ple, 5 trainings averaged 0.7525" in (more[0].measured or "")
     behind = [row("ple", [0.75] * 5, chosen=True), *ahead[1:], *peers]
     assert not any(verdict.met for verdict in kuairand_verdicts(behind, 5, quick=False))
     for rows, count, quick in (
@@ -203,6 +236,8 @@ def test_the_table_has_a_cell_for_every_column() -> None:
     rows = [row("ple", [0.7, 0.8], chosen=True), Row("esmm", True, {0: Measured(error="died")}), row("x", [0.6], False)]
     assert {len(line) for line in lines(rows)} == {len(header(rows))}
     assert "0.7500 [0.740, 0.760] ±0.0707" in lines(rows)[0]
+    together = Row("ple", True, rows[0].runs, together=document({"click": 0.9}))
+    assert [line[:2] for line in lines([together])] == [["ple", "2"], ["ple, 2 trainings averaged", "1"]]
     text = markdown(rows, kuairand_verdicts(rows, 5, quick=False)).splitlines()
     assert {line.count("|") for line in text[:5]} == {len(header(rows)) + 1}
     json.dumps([one.as_json() for one in rows])
@@ -230,8 +265,11 @@ def test_trainings_are_found_again(tmp_path: Path) -> None:
     assert "No module named 'no_such_module'" in (failed.error or "")
     assert not list(tmp_path.iterdir())
     stored = Measured(3.0, 4.0, 1.0, document({"click": 0.7}))
-    file = tmp_path / f"absent-seed0-{key(absent, 0)}.json"
-    file.write_text(json.dumps({"measured": vars(stored)}))
+    begin = tmp_path / f"absent-seed0-{key(absent, 0)}"
+    begin.with_suffix(".json").write_text(json.dumps({"measured": vars(stored)}))
+    assert trainings.run(absent, 0).error is not None, "without its predictions a training is not found"
+    for part in PARTS:
+        predictions_file(str(begin), part).touch()
     assert trainings.run(absent, 0) == stored
     assert choice_score(stored.figures) == pytest.approx(0.7)
     assert Trainings(tmp_path, fresh=True).run(absent, 0).error is not None
