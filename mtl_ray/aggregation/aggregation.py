@@ -50,8 +50,8 @@ class Aggregation(nn.Module, ABC):
 
     step: Tensor
     """Steps so far, int64."""
-    reads_columns = False
-    """Whether it reads `TaskGradients.columns`."""
+    reads_gramian = True
+    """Whether it reads inner products of the gradients; one that does not reads `TaskGradients.columns`."""
 
     def __init__(self, context: AggregationContext) -> None:
         super().__init__()

@@ -34,7 +34,7 @@ class GradDrop(Aggregation):
     signs left out), at a parameter those of its gradients. TorchJD draws from each rank's own generator, hence ours.
     """
 
-    reads_columns = True
+    reads_gramian = False
 
     def __init__(self, context: AggregationContext, leak: float) -> None:
         super().__init__(context)

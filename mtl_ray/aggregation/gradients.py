@@ -32,7 +32,6 @@ class TaskGradients:
         tasks: Sequence[int],
         split_over_ranks: bool,
         scale: float = 1.0,
-        columns_too: bool = False,
     ) -> None:
         """
         Args:
@@ -43,7 +42,6 @@ class TaskGradients:
             tasks: position of each of the T tasks among all of them.
             split_over_ranks: whether every rank has rows of its own.
             scale: what `parts` are to be multiplied by.
-            columns_too: `columns` will be asked for, so that one pass over the gradients finds both.
         """
         self.num_blocks = num_blocks
         self.weights_T = weights_T
@@ -51,12 +49,21 @@ class TaskGradients:
         self._parts = parts
         self._split = split_over_ranks
         self._scale = scale
-        self._columns_too = columns_too
+
+    @property
+    def gramian_is_known(self) -> bool:
+        """Whether inner products have been read: they cost a pass over the gradients, and a collective."""
+        return "unweighted_gramians" in self.__dict__
 
     @cached_property
     def unweighted_gramians(self) -> Tensor:
         """Inner products of the gradients of the unweighted losses in each block, float64 `[K, T, T]` on the CPU."""
-        return (self._summed(self._read[0].clone()) * self._scale**2).cpu()
+        size = len(self.tasks)
+        products = self.weights_T.new_zeros(self.num_blocks, size, size)
+        for rows in self._parts if size else ():
+            for at in range(self.num_blocks):
+                products[at] += _gramian([blocks[at] for blocks in rows])
+        return (self._summed(products) * self._scale**2).cpu()
 
     @property
     def gramians(self) -> Tensor:
@@ -79,26 +86,29 @@ class TaskGradients:
         """Gradients in each block summed over the rows, `[T, C_k]`, C_k all that is not rows; float64 where gradients
         are, else float32."""
         scale_T = self._scale * self.weights_T[:, None]
-        sums = [total_TC * scale_T.to(total_TC.device, total_TC.dtype) for total_TC in self._read[1]]
-        if not self._split:
+        sums = []
+        for at in range(self.num_blocks if self.tasks else 0):
+            total_TC = sum(_columns([blocks[at] for blocks in rows]) for rows in self._parts)
+            assert isinstance(total_TC, Tensor)
+            sums.append(total_TC * scale_T.to(total_TC.device, total_TC.dtype))
+        if not self._split or not sums:
             return tuple(sums)
         flat = self._summed(torch.cat([part.flatten() for part in sums]))
         split = torch.split(flat, [part.numel() for part in sums])
         return tuple(part.view_as(like) for part, like in zip(split, sums, strict=True))
 
-    @cached_property
-    def _read(self) -> tuple[Tensor, list[Tensor]]:
-        """Of this rank's rows: inner products `[K, T, T]` and, where asked for, sums over rows `[T, C_k]`."""
-        size = len(self.tasks)
-        products = self.weights_T.new_zeros(self.num_blocks, size, size)
-        columns: list[Tensor] = []
-        for rows in self._parts if size else ():
-            for at in range(self.num_blocks):
-                gradients = [blocks[at] for blocks in rows]
-                if self._columns_too and len(columns) == at:
-                    columns.append(_no_columns(gradients))
-                products[at] += _gramian(gradients, columns[at] if self._columns_too else None)
-        return products, columns
+    def not_finite(self, by_columns: bool) -> int | None:
+        """Position of a task whose gradient is not finite, the same on all ranks; None where there is none.
+
+        Args:
+            by_columns: look at the sums over rows, which one number that is not finite makes so too, rather than at
+                the inner products.
+        """
+        if by_columns:
+            finite = torch.stack([column_TC.isfinite().all(dim=1) for column_TC in self.columns]).all(dim=0).tolist()
+        else:
+            finite = self.norms.isfinite().tolist()
+        return next((task for task, own in zip(self.tasks, finite, strict=True) if not own), None)
 
     def _summed(self, part: Tensor) -> Tensor:
         return distributed.start_sum(part)() if self._split else part
@@ -127,19 +137,17 @@ def combined(gradients: Sequence[Tensor], factor: Tensor, weights_T: Tensor) -> 
     return total
 
 
-def _no_columns(gradients: Sequence[Tensor]) -> Tensor:
-    """Zeros `[T, C]` for gradients `[rows, ...]`."""
-    first = gradients[0]
-    return first.new_zeros(len(gradients), first[0].numel(), dtype=_exact(first))
+def _columns(gradients: Sequence[Tensor]) -> Tensor:
+    """Sums over rows of `[rows, ...]`, `[T, C]`."""
+    return torch.stack([gradient.sum(dim=0, dtype=_exact(gradient)).flatten() for gradient in gradients])
 
 
 def _exact(gradient: Tensor) -> torch.dtype:
     return torch.float64 if gradient.dtype == torch.float64 else torch.float32
 
 
-def _gramian(gradients: Sequence[Tensor], columns_TC: Tensor | None) -> Tensor:
-    """Inner products, float64 `[T, T]`; products of float32 within a run, sums of runs in float64. Adds the sums
-    over rows to `columns_TC`."""
+def _gramian(gradients: Sequence[Tensor]) -> Tensor:
+    """Inner products, float64 `[T, T]`; products of float32 within a run, sums of runs in float64."""
     first = gradients[0]
     dtype = _exact(first)
     # One row can be long (a parameter), and so can the number of rows.
@@ -147,15 +155,10 @@ def _gramian(gradients: Sequence[Tensor], columns_TC: Tensor | None) -> Tensor:
     size = max(1, _PIECE.get(first.device.type, _PIECE["cuda"]) * first.shape[dim] // max(1, first.numel()))
     total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=first.device)
     for pieces in zip(*(torch.split(gradient, size, dim) for gradient in gradients), strict=True):
-        stacked = torch.stack(pieces).to(dtype)
-        flat = stacked.flatten(start_dim=1)
+        flat = torch.stack(pieces).to(dtype).flatten(start_dim=1)
         count = flat.shape[1] // _RUN
         runs = flat[:, : count * _RUN].view(len(flat), count, _RUN).transpose(0, 1)
         rest = flat[:, count * _RUN :]
         total += torch.bmm(runs, runs.mT).sum(dim=0, dtype=torch.float64)
         total += rest @ rest.T
-        if columns_TC is not None and dim == 0:
-            columns_TC += stacked.sum(dim=1).flatten(start_dim=1)
-    if columns_TC is not None and dim != 0:
-        columns_TC += torch.stack([gradient.flatten() for gradient in gradients])
     return total

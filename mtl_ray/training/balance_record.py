@@ -13,10 +13,13 @@ from mtl_ray.training.backward import Compared
 CHANGED = 0.999
 """Cosine of the aggregate to the plain sum below which a step counts as changed."""
 
+LOOK_EVERY = 16
+"""Steps between two whose inner products are found for the record alone, where the aggregation reads none."""
+
 
 class BalanceRecord:
-    """Cosines between the tasks' gradients, and how far the aggregate was from the plain sum; means since the last
-    reset."""
+    """Cosines between the tasks' gradients, and how far the aggregate was from the plain sum; means over the steps
+    since the last reset whose inner products are known, or over every sixteenth."""
 
     def __init__(self, tasks: Sequence[str]) -> None:
         self._tasks = tuple(tasks)
@@ -31,11 +34,14 @@ class BalanceRecord:
         self._observed = torch.zeros(number, dtype=torch.float64)
         self._cosine_to_sum, self._changed, self._steps = 0.0, 0, 0
         self._seconds, self._timed = 0.0, 0
+        self._added = 0
 
     def add(self, compared: Compared) -> None:
-        """Add one step."""
+        """Add one step. Collective where inner products are not known; all ranks have added as many steps."""
         own = list(compared.tasks)
-        if not own:
+        look = compared.gramian_is_known or self._added % LOOK_EVERY == 0
+        self._added += 1
+        if not own or not look:
             return
         length_T = compared.gramian.diagonal().clamp(min=0.0).sqrt()
         product_TT = torch.outer(length_T, length_T)

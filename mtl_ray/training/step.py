@@ -210,7 +210,9 @@ class TrainStep:
             backward.finish()
         if compared is not None:
             self.balance.add(compared)
-        norms_T = None if compared is None else compared.of_all(len(self.tasks)).to(self.device)
+        norms_T = None
+        if compared is not None and self.weighting.needs_norms:
+            norms_T = compared.norms(len(self.tasks)).to(self.device)
         objective = self.weighting.objective(whole, norms_T)
         if objective is not None:
             torch.autograd.backward(objective)

@@ -15,22 +15,34 @@ from mtl_ray.training.backward.ranks import exchange_rows
 from mtl_ray.training.objective import Losses
 
 
-class Compared(NamedTuple):
-    """What a step found of the tasks' gradients, equal on all ranks, all on the CPU."""
+class Compared:
+    """What a step found of the tasks' gradients, equal on all ranks, all on the CPU.
 
-    tasks: tuple[int, ...]
-    """Positions of the T tasks that are compared: those of the architecture that some rank has observed."""
-    gramian: Tensor
-    """Inner products of the gradients of the weighted losses, float64 `[T, T]`."""
-    norms: Tensor
-    """Lengths of the gradients of the unweighted losses, float64 `[T]`."""
-    factors: Tensor | None
-    """What each task's gradient was multiplied by, float64 `[T]`; None where that is not one number a task."""
+    Attributes:
+        tasks: positions of the T tasks that are compared: those of the architecture that some rank has observed.
+        factors: what each task's gradient was multiplied by, float64 `[T]`; None where that is not one number a task.
+    """
 
-    def of_all(self, tasks: int) -> Tensor:
-        """`norms` of all tasks, `[tasks]`; 0 for those that are not compared."""
+    def __init__(self, gradients: TaskGradients, factors: Tensor | None) -> None:
+        self.tasks = gradients.tasks
+        self.factors = factors
+        self._gradients = gradients
+
+    @property
+    def gramian_is_known(self) -> bool:
+        """Whether `gramian` and `norms` are there; else the first to be read is a collective."""
+        return self._gradients.gramian_is_known
+
+    @property
+    def gramian(self) -> Tensor:
+        """Inner products of the gradients of the weighted losses, float64 `[T, T]`."""
+        return self._gradients.gramian
+
+    def norms(self, tasks: int) -> Tensor:
+        """Lengths of the gradients of the unweighted losses of all tasks, float64 `[tasks]`; 0 for those that are not
+        compared."""
         norms = torch.zeros(tasks, dtype=torch.float64)
-        norms[list(self.tasks)] = self.norms
+        norms[list(self.tasks)] = self._gradients.norms
         return norms
 
 
@@ -105,13 +117,13 @@ def aggregated(gradients: TaskGradients, aggregation: Aggregation | None) -> tup
 
     Raises NonFiniteGradient.
     """
-    norms_T = gradients.norms
-    for task, norm in zip(gradients.tasks, norms_T.tolist(), strict=True):
-        if not norm < float("inf"):
-            raise NonFiniteGradient(task)
+    by_columns = aggregation is not None and not aggregation.reads_gramian
+    task = gradients.not_finite(by_columns) if gradients.tasks else None
+    if task is not None:
+        raise NonFiniteGradient(task)
     if aggregation is None or not gradients.tasks:
         factors = [torch.ones(len(gradients.tasks), dtype=torch.float64)] * gradients.num_blocks
     else:
         factors = aggregation(gradients)
     same = factors[0].ndim == 1 and all(factor is factors[0] for factor in factors)
-    return Compared(gradients.tasks, gradients.gramian, norms_T, factors[0].cpu() if same else None), factors
+    return Compared(gradients, factors[0].cpu() if same else None), factors

@@ -81,7 +81,6 @@ class RepresentationBackward(Backward):
             self._tasks,
             split_over_ranks=True,
             scale=1.0 / distributed.world_size(),
-            columns_too=self._aggregation is not None and self._aggregation.reads_columns,
         )
         compared, self._factors = aggregated(gradients, self._aggregation)
         return compared

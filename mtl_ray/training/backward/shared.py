@@ -83,7 +83,6 @@ class SharedBackward(Backward):
             self._weights_t,
             tasks,
             split_over_ranks=False,
-            columns_too=self._aggregation is not None and self._aggregation.reads_columns,
         )
         report, self._factors = aggregated(gradients, self._aggregation)
         factors = report.factors

@@ -10,6 +10,7 @@ import torch
 from mtl_ray.aggregation import AggregationContext, CAGradConfig, GradDropConfig, Place, UPGradConfig
 from mtl_ray.aggregation.aggregation import AggregationSettings
 from mtl_ray.models import MultiTaskModel
+from mtl_ray.training.balance_record import LOOK_EVERY
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import FAMOWeightingConfig, StaticWeightingConfig, WeightingContext
 from mtl_ray.weighting.settings import WeightingSettings
@@ -29,6 +30,24 @@ def test_a_batch_without_any_label_moves_nothing(config: AggregationSettings, on
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     step(batch)
     assert any(not torch.equal(value, before[name]) for name, value in model.state_dict().items())
+
+
+@pytest.mark.parametrize("on", ["representation", "shared"])
+def test_a_method_without_inner_products_has_its_cosines_looked_at_now_and_then(on: Place) -> None:
+    read, _, _ = train_step(Balance(aggregation=UPGradConfig(), on=on), build())
+    read(global_batch(0))
+    expected = {name: value for name, value in read.balance.values().items() if name.startswith("balance/cosine/")}
+    assert expected
+    not_read, _, _ = train_step(Balance(aggregation=GradDropConfig(), on=on), build())
+    not_read(global_batch(0))
+    first = not_read.balance.values()
+    for name, value in expected.items():
+        assert first[name] == pytest.approx(value, abs=1e-9)
+    for number in range(1, LOOK_EVERY):
+        not_read(global_batch(number))
+    assert {name: not_read.balance.values()[name] for name in expected} == {name: first[name] for name in expected}
+    not_read(global_batch(LOOK_EVERY))
+    assert any(not_read.balance.values()[name] != first[name] for name in expected)
 
 
 @pytest.mark.parametrize("on", ["representation", "shared"])

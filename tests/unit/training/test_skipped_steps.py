@@ -8,7 +8,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from mtl_ray.aggregation import PCGradConfig, Place
+from mtl_ray.aggregation import GradDropConfig, PCGradConfig, Place
+from mtl_ray.aggregation.aggregation import AggregationSettings
 from mtl_ray.batch import Batch
 from mtl_ray.errors import DivergedError
 from tests.parity.balancing.balanced_steps import Balance, build, global_batch, train_step
@@ -55,9 +56,10 @@ def test_too_many_in_a_row_end_the_training() -> None:
     assert "2 steps before" in str(caught.value)
 
 
-def test_a_gradient_alone_that_is_not_finite_names_its_task() -> None:
+@pytest.mark.parametrize("config", [PCGradConfig(), GradDropConfig()], ids=lambda config: config.name)
+def test_a_gradient_alone_that_is_not_finite_names_its_task(config: AggregationSettings) -> None:
     model = build()
-    step, _, _ = train_step(Balance(aggregation=PCGradConfig()), model)
+    step, _, _ = train_step(Balance(aggregation=config), model)
     tower = model.towers[f"task_{PLAIN.schema.tasks[1]}"]
 
     def spoil(_module: torch.nn.Module, inputs: tuple[Tensor]) -> None:
