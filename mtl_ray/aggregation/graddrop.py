@@ -49,5 +49,6 @@ class GradDrop(Aggregation):
         size_C = column_TC.abs().sum(dim=0)
         purity_C = (1.0 + column_TC.sum(dim=0) / size_C.clamp(min=torch.finfo(dtype).tiny)) / 2
         drawn_C = torch.rand(size_C.shape, generator=draws, dtype=dtype).to(size_C.device)
-        picked_TC = torch.where(purity_C > drawn_C, column_TC > 0, column_TC < 0)
-        return self._leak + (1.0 - self._leak) * picked_TC.to(dtype)
+        sign_C = torch.where(purity_C > drawn_C, 1.0, -1.0).to(dtype)
+        picked_TC = (column_TC * sign_C > 0).to(dtype)
+        return picked_TC if self._leak == 0.0 else self._leak + (1.0 - self._leak) * picked_TC

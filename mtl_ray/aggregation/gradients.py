@@ -10,10 +10,8 @@ from torch import Tensor
 
 from mtl_ray import distributed
 
-_PIECE = {"cpu": 2**18, "cuda": 2**24}
-"""Numbers of each task's gradient that are put side by side at once: what stays in a CPU's cache, or fills a GPU."""
-_RUN = 2**12
-"""Numbers that one small product sums; a piece's products run on all threads."""
+_PIECE = {"cpu": 2**17, "cuda": 2**24}
+"""Numbers of each task's gradient that are multiplied at once: what stays in a CPU's cache, or fills a GPU."""
 
 
 class TaskGradients:
@@ -139,6 +137,8 @@ def combined(gradients: Sequence[Tensor], factor: Tensor, weights_T: Tensor) -> 
 
 def _columns(gradients: Sequence[Tensor]) -> Tensor:
     """Sums over rows of `[rows, ...]`, `[T, C]`."""
+    if len(gradients[0]) == 1:
+        return torch.stack([gradient.flatten() for gradient in gradients]).to(_exact(gradients[0]))
     return torch.stack([gradient.sum(dim=0, dtype=_exact(gradient)).flatten() for gradient in gradients])
 
 
@@ -147,18 +147,16 @@ def _exact(gradient: Tensor) -> torch.dtype:
 
 
 def _gramian(gradients: Sequence[Tensor]) -> Tensor:
-    """Inner products, float64 `[T, T]`; products of float32 within a run, sums of runs in float64."""
+    """Inner products, float64 `[T, T]`; products of float32 within a piece, sums of pieces in float64."""
     first = gradients[0]
-    dtype = _exact(first)
-    # One row can be long (a parameter), and so can the number of rows.
-    dim = 0 if len(first) > 1 else first.ndim - 1
-    size = max(1, _PIECE.get(first.device.type, _PIECE["cuda"]) * first.shape[dim] // max(1, first.numel()))
-    total = torch.zeros(len(gradients), len(gradients), dtype=torch.float64, device=first.device)
-    for pieces in zip(*(torch.split(gradient, size, dim) for gradient in gradients), strict=True):
-        flat = torch.stack(pieces).to(dtype).flatten(start_dim=1)
-        count = flat.shape[1] // _RUN
-        runs = flat[:, : count * _RUN].view(len(flat), count, _RUN).transpose(0, 1)
-        rest = flat[:, count * _RUN :]
-        total += torch.bmm(runs, runs.mT).sum(dim=0, dtype=torch.float64)
-        total += rest @ rest.T
+    size = _PIECE.get(first.device.type, _PIECE["cuda"])
+    pairs = torch.tril_indices(len(gradients), len(gradients), device=first.device)
+    found = []
+    for pieces in zip(*(torch.split(gradient.reshape(-1), size) for gradient in gradients), strict=True):
+        exact = [piece.to(_exact(first)) for piece in pieces]
+        found += [torch.dot(exact[one], exact[other]) for one, other in zip(*pairs.tolist(), strict=True)]
+    products = torch.stack(found).view(-1, pairs.shape[1]).sum(dim=0, dtype=torch.float64)
+    total = products.new_zeros(len(gradients), len(gradients))
+    total[pairs[0], pairs[1]] = products
+    total[pairs[1], pairs[0]] = products
     return total
