@@ -45,10 +45,9 @@ class GradDrop(Aggregation):
         return [self._kept(column_TC, draws) for column_TC in gradients.columns]
 
     def _kept(self, column_TC: Tensor, draws: torch.Generator) -> Tensor:
-        dtype = column_TC.dtype
         size_C = column_TC.abs().sum(dim=0)
-        purity_C = (1.0 + column_TC.sum(dim=0) / size_C.clamp(min=torch.finfo(dtype).tiny)) / 2
-        drawn_C = torch.rand(size_C.shape, generator=draws, dtype=dtype).to(size_C.device)
-        sign_C = torch.where(purity_C > drawn_C, 1.0, -1.0).to(dtype)
-        picked_TC = (column_TC * sign_C > 0).to(dtype)
+        drawn_C = torch.rand(size_C.shape, generator=draws, dtype=size_C.dtype).to(size_C.device)
+        # P > drawn, times twice the size, which may be 0.
+        sign_C = (size_C + column_TC.sum(dim=0) - 2 * drawn_C * size_C).sign_()
+        picked_TC = (column_TC * sign_C).relu_().sign_()
         return picked_TC if self._leak == 0.0 else self._leak + (1.0 - self._leak) * picked_TC

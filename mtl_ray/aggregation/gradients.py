@@ -103,7 +103,8 @@ class TaskGradients:
                 the inner products.
         """
         if by_columns:
-            finite = torch.stack([column_TC.isfinite().all(dim=1) for column_TC in self.columns]).all(dim=0).tolist()
+            size_KT = torch.stack([torch.linalg.vector_norm(column_TC, ord=1, dim=1) for column_TC in self.columns])
+            finite = size_KT.sum(dim=0).isfinite().tolist()
         else:
             finite = self.norms.isfinite().tolist()
         return next((task for task, own in zip(self.tasks, finite, strict=True) if not own), None)
