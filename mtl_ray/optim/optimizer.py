@@ -116,7 +116,7 @@ def build_optimizer(
         group("vectors", [p for p in dense if p.ndim < 2], rate),
         group("weighting", weighting, weighting_learning_rate or rate),
     ]
-    chosen = config.embeddings.chosen(embedding_rows(model))
+    chosen = config.embeddings.chosen(embedding_rows(model), config.embedding_weight_decay)
     table_rate = config.embedding_learning_rate or chosen.usual_rate or rate
     of_tables = group("embeddings", embeddings, table_rate, config.embedding_weight_decay)
     for table in tables:

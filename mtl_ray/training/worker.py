@@ -159,7 +159,11 @@ class Trainer:
     def _embedding_optimizer(self, rows: int) -> str:
         if sharded_tables(self.model):
             return "rowwise_adagrad, sharded"
-        return str(self.config.training.optimizer.embeddings.chosen(rows).model_dump()["name"])
+        optimizer = self.config.training.optimizer
+        chosen = optimizer.embeddings.chosen(rows, optimizer.embedding_weight_decay)
+        if chosen != optimizer.embeddings.chosen(rows, 0.0):
+            return f"{chosen.model_dump()['name']}, for embedding_weight_decay is of every row"
+        return str(chosen.model_dump()["name"])
 
     def _restore(self) -> None:
         reported = ray.train.get_checkpoint()

@@ -17,8 +17,8 @@ class EmbeddingChoice(Settings, ABC):
     """Whether it takes a weight decay."""
 
     @abstractmethod
-    def chosen(self, rows: int) -> EmbeddingOptimizerSettings:
-        """What tables of so many rows in all learn by."""
+    def chosen(self, rows: int, decay: float) -> EmbeddingOptimizerSettings:
+        """What tables of so many rows in all learn by, where their weight decay is `decay`."""
 
 
 class EmbeddingOptimizerSettings(EmbeddingChoice):
@@ -30,7 +30,7 @@ class EmbeddingOptimizerSettings(EmbeddingChoice):
     usual_rate: ClassVar[float | None] = None
     """Learning rate where the config has none; None: that of the dense part."""
 
-    def chosen(self, rows: int) -> EmbeddingOptimizerSettings:  # noqa: ARG002
+    def chosen(self, rows: int, decay: float) -> EmbeddingOptimizerSettings:  # noqa: ARG002
         return self
 
     @abstractmethod

@@ -69,6 +69,13 @@ def test_auto_goes_by_the_rows_of_all_tables(sparse_from: int | str) -> None:
     assert rate == (0.01 if sparse else 0.1)
 
 
+def test_auto_leaves_a_decay_to_every_row() -> None:
+    model = MMoEConfig(num_experts=2, expert=(8,)).build(SCHEMA, make_tasks())
+    config = OptimizerConfig(embeddings=AutoConfig(sparse_from=0), embedding_weight_decay=0.1)
+    assert isinstance(build_optimizer(config, model), torch.optim.AdamW)
+    assert not any(table.sparse for table in model.embedding_tables())
+
+
 def test_small_tables_learn_as_all_else_by_default() -> None:
     optimizer = build_optimizer(OptimizerConfig(), MMoEConfig(num_experts=2, expert=(8,)).build(SCHEMA, make_tasks()))
     assert isinstance(optimizer, torch.optim.AdamW)
