@@ -1,6 +1,7 @@
 """The feature tables that `python jobs/prepare.py --dataset ecommerce --out data/ecommerce` writes.
 
-ECOMMERCE_DATA names another folder. The paths are absolute: Feast's duckdb store does not resolve relative ones.
+ECOMMERCE_DATA names another folder, or a URI such as s3://bucket/data/ecommerce. Local paths are absolute: Feast's
+duckdb store does not resolve relative ones.
 """
 
 import os
@@ -8,13 +9,14 @@ from pathlib import Path
 
 from feast import FileSource
 
-DATA = Path(os.environ.get("ECOMMERCE_DATA", Path(__file__).resolve().parent.parent / "data" / "ecommerce")).absolute()
+_FOLDER = os.environ.get("ECOMMERCE_DATA", str(Path(__file__).resolve().parent.parent / "data" / "ecommerce"))
+DATA = _FOLDER.rstrip("/") if "://" in _FOLDER else str(Path(_FOLDER).absolute())
 
 
 def _table(name: str, description: str, owner: str) -> FileSource:
     return FileSource(
         name=name,
-        path=str(DATA / "features" / f"{name}.parquet"),
+        path=f"{DATA}/features/{name}.parquet",
         timestamp_field="event_timestamp",
         created_timestamp_column="created_timestamp",
         description=description,

@@ -192,3 +192,23 @@ def test_materialised_features_are_the_latest_and_serve_on_demand_features(
     assert [pd.Timestamp(time).tz_convert("UTC") for time in online["user_recent_click_times"][0]] == clicked
     assert online["category_affinity"][0] == latest[f"user_ctr_{online['category'][0]}"]
     assert online["category_affinity"][1] is None or np.isnan(online["category_affinity"][1])
+
+
+@pytest.mark.parametrize(
+    ("folder", "table"),
+    [
+        ("s3://shop/data/ecommerce/", "s3://shop/data/ecommerce/features/user_daily.parquet"),
+        ("/data/ecommerce", "/data/ecommerce/features/user_daily.parquet"),
+        ("ecommerce", f"{REPO}/ecommerce/features/user_daily.parquet"),
+    ],
+)
+def test_the_data_may_lie_anywhere(folder: str, table: str) -> None:
+    told = subprocess.run(
+        [sys.executable, "-c", "import data_sources; print(data_sources.user_daily_source.path)"],
+        cwd=REPO,
+        env={**os.environ, "ECOMMERCE_DATA": folder},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert told.stdout.split() == [table]
