@@ -46,11 +46,19 @@ class RunFolder:
                 number += 1
                 path = storage / f"{stem}-{number}"
         run = cls(path)
-        tree = config.model_dump(mode="json")
-        (path / "config.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+        write_config(path / "config.yaml", config)
         write_json(path / "environment.json", environment())
         write_json(path / "training_set.json", training_set)
         return run
+
+    @classmethod
+    def at(cls, path: Path | str, config: Config) -> RunFolder:
+        """The run in the folder `path`, or a new one with its config alone."""
+        path = Path(path)
+        if not (path / "config.yaml").is_file():
+            path.mkdir(parents=True, exist_ok=True)
+            write_config(path / "config.yaml", config)
+        return cls(path)
 
     @classmethod
     def open(cls, path: Path | str) -> RunFolder:
@@ -121,6 +129,11 @@ def mark_latest(run: RunFolder) -> None:
         except OSError:  # the file system has none, and nothing needs this one
             return
         aside.replace(link)
+
+
+def write_config(path: Path, config: Config) -> None:
+    """Write the resolved config as YAML, which `jobs/train.py --config` reads."""
+    path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
 
 
 def write_json(path: Path, value: Any) -> None:

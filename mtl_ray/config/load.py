@@ -26,27 +26,32 @@ def load_config(path: Path | str, overrides: Sequence[str] = ()) -> Config:
     Raises:
         ConfigError: the file is absent or no YAML mapping; an override has no `=`; a key or value is not allowed.
     """
-    path = Path(path)
+    tree = read_yaml(Path(path), "config")
+    for override in overrides:
+        _apply(tree, override)
+    return parse_config(tree, str(path))
+
+
+def read_yaml(path: Path, what: str) -> dict[str, Any]:
+    """The mapping in the YAML file `path`, which is called a `what` file in errors. Raises ConfigError."""
     try:
         text = path.read_text()
     except OSError as error:
         raise ConfigError(
-            "The config file cannot be read.", where=str(path), found=error.strerror, fix="check --config"
+            f"The {what} file cannot be read.", where=str(path), found=error.strerror, fix=f"check --{what}"
         ) from error
     try:
         tree = yaml.safe_load(text)
     except yaml.YAMLError as error:
-        raise ConfigError("The config file is not valid YAML.", where=str(path), found=str(error)) from error
+        raise ConfigError(f"The {what} file is not valid YAML.", where=str(path), found=str(error)) from error
     if not isinstance(tree, dict):
         raise ConfigError(
-            "The config file holds no mapping.",
+            f"The {what} file holds no mapping.",
             where=str(path),
             found=type(tree).__name__,
             allowed="key: value lines",
         )
-    for override in overrides:
-        _apply(tree, override)
-    return parse_config(tree, str(path))
+    return tree
 
 
 def parse_config(tree: dict[str, Any], source: str = "config") -> Config:
@@ -80,6 +85,17 @@ def _apply(tree: dict[str, Any], override: str) -> None:
         raise ConfigError(
             "The value of an override is not valid YAML.", where=dotted, found=text, fix="quote it: key='\"text\"'"
         ) from error
+    dropped = set_value(tree, dotted, value)
+    if dropped:
+        logger.warning("%s=%s has no %s: left out", dotted, value, ", ".join(dropped))
+
+
+def set_value(tree: dict[str, Any], dotted: str, value: Any) -> list[str]:
+    """Put `value` at the key `dotted` of a config tree that is not checked yet.
+
+    Returns the keys beside it that are dropped, because the value chooses another variant that has no such keys.
+    Raises ConfigError where the key reaches below a plain value.
+    """
     *parents, leaf = dotted.split(".")
     node = tree
     for depth, key in enumerate(parents):
@@ -90,24 +106,24 @@ def _apply(tree: dict[str, Any], override: str) -> None:
             at = ".".join(parents[: depth + 1])
             raise ConfigError("An override reaches below a plain value.", where=dotted, found=f"{at} is {below!r}")
         node = below
+    dropped = []
     if leaf in VARIANT_KEYS and parents and leaf in node and node[leaf] != value:
-        _leave_variant(node, parents, leaf, value)
+        dropped = _leave_variant(node, parents, leaf, value)
     node[leaf] = value
+    return dropped
 
 
-def _leave_variant(node: dict[str, Any], parents: list[str], leaf: str, value: Any) -> None:
-    """Drop from `node` what the variant called `value` has no key for, and warn of it."""
+def _leave_variant(node: dict[str, Any], parents: list[str], leaf: str, value: Any) -> list[str]:
+    """Drop from `node` what the variant called `value` has no key for; returns what was dropped."""
     annotation: Any = Config
     for key in parents:
         annotation, _ = _below(annotation, key)
     chosen = [member for member in _members(annotation) if value in _tags(member)]
     known = chosen[0].model_fields if chosen else {}
     dropped = [key for key in node if key not in known and key != leaf]
-    if dropped:
-        where = ".".join(parents)
-        logger.warning("%s.%s=%s has no %s: left out", where, leaf, value, ", ".join(dropped))
     for key in dropped:
         del node[key]
+    return dropped
 
 
 def _explain(problem: Any) -> tuple[str, str, dict[str, Any]]:

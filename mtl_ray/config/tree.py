@@ -143,13 +143,19 @@ class Config(Settings):
             check_fusion(self.fusion, self.tasks, self.evaluation.group_by is not None)
         return self
 
-    def _check_metric(self) -> None:
-        metric = self.training.early_stopping.metric
+    @property
+    def validation_metrics(self) -> set[str]:
+        """Names of the validation part's losses and metrics that have a direction."""
         known = {"validation/loss"} | {f"validation/{task}/loss" for task in self.tasks}
         for name, task in self.tasks.items():
             empty = task.build(name, LabelStatistics(observed=0)).metrics(self.evaluation.group_by is not None)
             values = {value for metric in empty.values() for value in metric.compute()}
             known |= {f"validation/{name}/{value}" for value in values if value in GREATER_IS_BETTER}
+        return known
+
+    def _check_metric(self) -> None:
+        metric = self.training.early_stopping.metric
+        known = self.validation_metrics
         if metric not in known:
             closest = nearest(metric, known)
             raise ConfigError(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from pydantic import ValidationError
 from mtl_ray.data.contract.result import CONTRACT_FILE, ContractResult
 from mtl_ray.data.manifest import FORMAT_VERSION, LABELS_FILE, MANIFEST_FILE, FileRecord, Manifest
 from mtl_ray.data.source_files import sha256_of_file
+from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import SnapshotError
 from mtl_ray.schema import BatchSchema
 
@@ -64,20 +66,21 @@ class Snapshot:
         }
 
 
-def open_snapshot(path: str | Path, verify: bool = False) -> Snapshot:
+def open_snapshot(path: str | Path, verify: bool = False, parts: Collection[str] = PARTS) -> Snapshot:
     """The training set in the folder `path`.
 
     Checks that the manifest is there and readable and that every shard is there with its size; with `verify` also
-    every shard's checksum, which reads them all. Raises `SnapshotError` naming the file that is absent or damaged.
+    the checksum of every shard of `parts`, which reads them all. Raises `SnapshotError` naming the file that is absent
+    or damaged.
     """
     path = Path(path)
     manifest = _read_manifest(path)
     for name in (CONTRACT_FILE, LABELS_FILE):
         if not (path / name).is_file():
             raise _damaged(path / name, "no such file")
-    for records in manifest.files.values():
+    for part, records in manifest.files.items():
         for record in records:
-            _check_file(path, record, verify)
+            _check_file(path, record, verify and part in parts)
     return Snapshot(path, manifest)
 
 

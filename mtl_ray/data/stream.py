@@ -8,6 +8,9 @@ This module runs in Ray Data's processes and does not import torch, which would 
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
@@ -17,7 +20,7 @@ import ray
 import ray.data
 
 from mtl_ray.data.packing import packed
-from mtl_ray.data.plan import BatchPlan, Window
+from mtl_ray.data.plan import BatchPlan, Segment, Window
 from mtl_ray.schema import BatchSchema
 
 PADDING_ROW_ID = -1
@@ -49,6 +52,28 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
 def stream_options() -> ray.data.ExecutionOptions:
     """The execution options that `batch_stream` relies on."""
     return ray.data.ExecutionOptions(preserve_order=True)
+
+
+def local_batches(plan: BatchPlan, columns: list[str], ahead: int = 1) -> Iterator[pa.Table]:
+    """The plan's global batches in this process, the same rows in the same order as `batch_stream` has for one worker.
+
+    `ahead`: windows that a thread reads while others are being used. Without Ray Data, so that a short training does
+    not wait for the start of a stream.
+    """
+    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="windows") as reader:
+        waiting: deque[tuple[Future[pa.Table], Segment, int]] = deque()
+        for segment, window, skipped in plan.items:
+            waiting.append((reader.submit(read_window, segment.window(window), columns), segment, skipped))
+            if len(waiting) > ahead:
+                yield from _batches(*waiting.popleft())
+        while waiting:
+            yield from _batches(*waiting.popleft())
+
+
+def _batches(table: Future[pa.Table], segment: Segment, skipped: int) -> Iterator[pa.Table]:
+    whole, size = table.result(), segment.global_batch_size
+    for begin in range(skipped * size, whole.num_rows, size):
+        yield whole.slice(begin, size)
 
 
 def read_window(window: Window, columns: list[str]) -> pa.Table:

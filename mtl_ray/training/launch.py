@@ -7,7 +7,7 @@ import os
 import shutil
 import signal
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from mtl_ray.data.contract.table import summary_line
 from mtl_ray.data.narrowing import check_narrowing, narrowed, narrowed_statistics
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
+from mtl_ray.data.splits import PARTS
 from mtl_ray.data.staging import writable_folder
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
@@ -35,10 +36,11 @@ from mtl_ray.run_folder import RunFolder, mark_latest, write_json
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import MetricsLog
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.place import STREAM
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
-from mtl_ray.training.worker import SCORE, STREAM, WorkerSetup, train_worker
+from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
 
 Say = Callable[[str], None]
 
@@ -52,7 +54,11 @@ class TrainingOutcome:
 
 
 def train(
-    config: Config, say: Say, show: Callable[[Record], None], snapshot: Snapshot | None = None
+    config: Config,
+    say: Say,
+    show: Callable[[Record], None],
+    snapshot: Snapshot | None = None,
+    parts: Sequence[str] = ("train",),
 ) -> TrainingOutcome:
     """Find or build the training set, train, and leave a run folder.
 
@@ -63,6 +69,8 @@ def train(
         snapshot: a verified training set to train on instead, whose tasks are those of the config and perhaps more
             (see `mtl_ray.data.narrowing`). Nothing is built then, and the config's features and training_set say only
             where it came from.
+        parts: of the training set to learn from. With the validation part among them the validation metrics are of
+            rows that were learnt, and say nothing.
 
     Raises:
         UserError: something that the user can mend, before any worker has started.
@@ -76,7 +84,7 @@ def train(
     if snapshot is None:
         snapshot = verified_training_set(config, say)
     check_trainable(config, snapshot)
-    plan = plan_batches(config, snapshot)
+    plan = plan_batches(config, snapshot, parts)
     run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
     say(f"run folder {run.path}")
@@ -93,7 +101,7 @@ def train(
     )
     with ray_session(workers * config.training.cpus_per_worker):
         say("Ray is up, workers are starting")
-        result = _fit(config, snapshot, plan, run, show)
+        result = fit(config, snapshot, plan, run, show)
         if "diverged" in result.return_value:
             raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.path}")
         best = max(result.best_checkpoints, key=lambda entry: entry[1][SCORE])[0]
@@ -125,15 +133,18 @@ def _about_sharding(config: Config) -> str:
     return f"embedding tables are sharded over {config.training.workers} workers{clipped}"
 
 
-def verified_training_set(config: Config, say: Say) -> Snapshot:
-    """The config's training set, built, or found and whole. Raises UserError as `build_training_set` does."""
+def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS) -> Snapshot:
+    """The config's training set, built, or found and whole, as far as `parts` go: only their files are read.
+
+    Raises UserError as `build_training_set` does.
+    """
     snapshot = build_training_set(
         config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
     )
     say(f"data contract: {summary_line(snapshot.contract())}")
     if snapshot.found:
         say("verifying its checksums")
-        open_snapshot(snapshot.path, verify=True)
+        open_snapshot(snapshot.path, verify=True, parts=parts)
     return snapshot
 
 
@@ -183,12 +194,12 @@ def _check_metric_is_defined(config: Config, snapshot: Snapshot) -> None:
     )
 
 
-def plan_batches(config: Config, snapshot: Snapshot) -> BatchPlan:
-    """Which rows every step of the training takes."""
+def plan_batches(config: Config, snapshot: Snapshot, parts: Sequence[str] = ("train",)) -> BatchPlan:
+    """Which rows of `parts` every step of the training takes."""
     training = config.training
     groups = snapshot.manifest.row_group_rows
     return BatchPlan(
-        train=chunks_of(snapshot.files("train"), groups),
+        train=tuple(chunk for part in parts for chunk in chunks_of(snapshot.files(part), groups)),
         validation=chunks_of(snapshot.files("validation"), groups),
         epochs=training.epochs,
         global_batch_size=training.global_batch_size,
@@ -197,17 +208,30 @@ def plan_batches(config: Config, snapshot: Snapshot) -> BatchPlan:
     )
 
 
-def _fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, show: Callable[[Record], None]) -> Any:
-    training = config.training
-    context = ModelContext(
+def model_context(config: Config, snapshot: Snapshot) -> ModelContext:
+    """What a model of `config` needs of the snapshot beside its rows."""
+    return ModelContext(
         training_set=snapshot.manifest.id,
         batch_schema=narrowed(snapshot.schema, config.tasks),
         preprocessing=snapshot.manifest.preprocessing,
         label_statistics=narrowed_statistics(snapshot.manifest, config.tasks),
     )
-    columns = batch_columns(context.batch_schema)
-    if config.evaluation.group_by is not None:
-        columns.append(config.evaluation.group_by)
+
+
+def columns_read(config: Config, context: ModelContext) -> list[str]:
+    """The snapshot's columns that a training reads."""
+    grouped = [] if config.evaluation.group_by is None else [config.evaluation.group_by]
+    return [*batch_columns(context.batch_schema), *grouped]
+
+
+def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, show: Callable[[Record], None]) -> Any:
+    """Train on Ray Train's workers, from the run folder's last checkpoint where it has one; Ray must be connected.
+
+    Returns Ray Train's `Result`, whose `return_value` is that of `train_worker`. Raises `MtlRayError` as `train` does.
+    """
+    training = config.training
+    context = model_context(config, snapshot)
+    columns = columns_read(config, context)
     checkpoints = run.checkpoints
 
     def stream() -> ray.data.Dataset:

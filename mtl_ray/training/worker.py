@@ -1,4 +1,4 @@
-"""What every Ray Train worker runs: the whole training, from its share of the stream to checkpoints."""
+"""What every worker runs: the whole training, from its share of the stream to checkpoints."""
 
 from __future__ import annotations
 
@@ -11,9 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import pyarrow as pa
-import ray.train
-import ray.train.torch
 import torch
 
 from mtl_ray import distributed
@@ -28,13 +25,11 @@ from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.training.place import RayTrainPlace, TrainingPlace
 from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
-
-STREAM = "stream"
-"""Name of the Ray Dataset that the workers read."""
 
 SCORE = "checkpoint_score"
 """Reported with every checkpoint: the signed value of the early-stopping metric where it was the best so far."""
@@ -69,7 +64,8 @@ def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
         `position` (the final `TrainingPosition`), `parameters` (of the model) and `seconds` (since the worker began),
         or else `diverged`, the message of a DivergedError.
     """
-    trainer = Trainer(parameters["setup"])
+    setup = parameters["setup"]
+    trainer = Trainer(setup, RayTrainPlace(setup.board))
     try:
         trainer.run()
     except DivergedError as error:
@@ -83,13 +79,14 @@ def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
 
 
 class Trainer:
-    """The loop of one rank."""
+    """The loop of one rank: `run`, or `begin`, `train_epoch` until it is `over`, and `end`."""
 
-    def __init__(self, setup: WorkerSetup) -> None:
+    def __init__(self, setup: WorkerSetup, place: TrainingPlace) -> None:
         self.started = time.monotonic()
         self.setup = setup
+        self.place = place
         self.config = config = setup.config
-        self.device = ray.train.torch.get_device()
+        self.device = place.device()
         keep_freed_memory()
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
@@ -130,7 +127,18 @@ class Trainer:
 
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
-        training = self.config.training
+        self.begin()
+        while not self.over:
+            self.train_epoch()
+        self.end()
+
+    @property
+    def over(self) -> bool:
+        """Whether there is no epoch left, or early stopping has come."""
+        return self.state.position.epoch > self.config.training.epochs or self._stopped()
+
+    def begin(self) -> None:
+        """Open the stream of rows, from the current position on."""
         rows = embedding_rows(self.model)
         self._post(
             {
@@ -144,11 +152,16 @@ class Trainer:
                 "embedding_optimizer": self._embedding_optimizer(rows),
             }
         )
-        stream = self._stream()
-        while self.state.position.epoch <= training.epochs and not self._stopped():
-            self._train_epoch(stream)
-            self._end_epoch(stream)
-        stream.close()
+        self.stream = self._stream()
+
+    def train_epoch(self) -> None:
+        """What is left of the epoch, its validation pass and its checkpoint."""
+        self._take_steps(self.stream)
+        self._end_epoch(self.stream)
+
+    def end(self) -> None:
+        """Close the stream."""
+        self.stream.close()
 
     @property
     def parameters(self) -> int:
@@ -166,12 +179,9 @@ class Trainer:
         return str(chosen.model_dump()["name"])
 
     def _restore(self) -> None:
-        reported = ray.train.get_checkpoint()
-        if reported is None:
-            return
-        with reported.as_directory() as folder:
-            checkpoint = load_checkpoint(Path(folder))
-            self.state.restore(checkpoint)
+        with self.place.checkpoint() as folder:
+            if folder is not None:
+                self.state.restore(load_checkpoint(folder))
 
     def _stopped(self) -> bool:
         patience = self.config.training.early_stopping.patience
@@ -180,13 +190,11 @@ class Trainer:
     def _stream(self) -> Generator[tuple[Batch, Groups | None], None, None]:
         schema = self.setup.context.batch_schema
         group_by = self.config.evaluation.group_by
-        shard = ray.train.get_dataset_shard(STREAM)
-        table: pa.Table
-        for table in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4):
+        for table in self.place.tables():
             groups = table.column(group_by).to_numpy() if group_by else None
             yield to_batch(table, schema, self.setup.stored), groups
 
-    def _train_epoch(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
+    def _take_steps(self, stream: Iterator[tuple[Batch, Groups | None]]) -> None:
         position = self.state.position
         batches = self.setup.plan.batches_per_epoch
         every = self.config.training.checkpoint_every
@@ -281,12 +289,12 @@ class Trainer:
         metrics = {**metrics, SCORE: score}
         gather_tables(self.model)
         if distributed.rank() != 0:
-            ray.train.report(metrics)
+            self.place.report(metrics, None)
             return
         with tempfile.TemporaryDirectory() as folder:
             self.state.save(Path(folder))
             release_tables(self.model)
-            ray.train.report(metrics, checkpoint=ray.train.Checkpoint.from_directory(folder))
+            self.place.report(metrics, Path(folder))
 
     def _training_losses(self, losses: dict[str, float]) -> dict[str, float]:
         """Losses by metric name. `train/loss` is of the tasks alone, as `validation/loss` is."""
@@ -316,7 +324,7 @@ class Trainer:
 
     def _post(self, record: dict[str, Any]) -> None:
         if distributed.rank() == 0:
-            self.setup.board.post.remote(record)
+            self.place.post(record)
 
 
 class Clock:

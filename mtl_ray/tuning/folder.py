@@ -1,0 +1,119 @@
+"""The folder of a search.
+
+config.yaml        the config that the search started from
+space.yaml         the space file, with its defaults
+search.json        how it was asked for, and what it found
+training_set.json  manifest of the training set
+trials.parquet     a row a trial
+epochs.parquet     a row an epoch of a trial
+front/             configs of the best trials, ready for jobs/train.py
+tuning.html        all of it to read
+runs/              run folders of trials with several workers
+tune/              Ray Tune's own: trials with their checkpoints, and what it needs to go on
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import Field
+
+from mtl_ray.config import Config, load_config
+from mtl_ray.data.staging import writable_folder
+from mtl_ray.errors import CheckpointError
+from mtl_ray.run_folder import environment, write_config, write_json
+from mtl_ray.schema import Settings
+from mtl_ray.tuning.load import load_space
+from mtl_ray.tuning.settings import SearchSettings
+
+TUNE = "tune"
+SEARCH_FILE, TRIALS_FILE, EPOCHS_FILE = "search.json", "trials.parquet", "epochs.parquet"
+
+
+class Asked(Settings):
+    """How a search was asked for."""
+
+    trials: int = Field(ge=1)
+    concurrent: int = Field(ge=1)
+    time_budget: float | None = None
+    """Seconds."""
+    training_set: str
+    """Absolute folder."""
+    training_set_id: str
+
+
+@dataclass(frozen=True)
+class SearchFolder:
+    """A search on disk."""
+
+    path: Path
+
+    @classmethod
+    def create(cls, config: Config, settings: SearchSettings, asked: Asked, manifest: str) -> SearchFolder:
+        """A new folder `<storage>/searches/<name>-<UTC time>`."""
+        parent = writable_folder(f"{config.storage.rstrip('/')}/searches").absolute()
+        stem = f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+        path, number = parent / stem, 1
+        while path.exists():
+            number += 1
+            path = parent / f"{stem}-{number}"
+        path.mkdir()
+        write_config(path / "config.yaml", config)
+        tree = settings.model_dump(mode="json", exclude_unset=True)
+        (path / "space.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
+        (path / "training_set.json").write_text(manifest)
+        write_json(path / "environment.json", environment())
+        write_json(path / SEARCH_FILE, {"asked": asked.model_dump(mode="json")})
+        return cls(path)
+
+    @classmethod
+    def open(cls, path: Path | str) -> SearchFolder:
+        """An existing search. Raises CheckpointError where the folder holds none."""
+        path = Path(path).absolute()
+        if not (path / SEARCH_FILE).is_file():
+            raise CheckpointError(
+                "This folder holds no search.",
+                where=str(path),
+                found=f"no {SEARCH_FILE}" if path.is_dir() else "no such folder",
+                allowed="a folder that jobs/tune.py printed as `run`",
+            )
+        return cls(path)
+
+    @property
+    def tune(self) -> Path:
+        """Ray Tune's own folder."""
+        return self.path / TUNE
+
+    @property
+    def trials(self) -> Path:
+        """The table of trials. Raises CheckpointError where the search has not come to its end."""
+        file = self.path / TRIALS_FILE
+        if not file.is_file():
+            raise CheckpointError(
+                "This search has not finished: it has no trials.parquet.",
+                where=str(self.path),
+                fix="go on with it: jobs/tune.py --resume",
+            )
+        return file
+
+    def config(self) -> Config:
+        """The config that the search started from."""
+        return load_config(self.path / "config.yaml")
+
+    def settings(self) -> SearchSettings:
+        """The space file."""
+        return load_space(self.path / "space.yaml")
+
+    def result(self) -> dict[str, Any]:
+        """What `search.json` says."""
+        found: dict[str, Any] = json.loads((self.path / SEARCH_FILE).read_text())
+        return found
+
+    def asked(self) -> Asked:
+        """How the search was asked for."""
+        return Asked.model_validate(self.result()["asked"])

@@ -1,0 +1,38 @@
+"""From a trial's values to its config."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+from mtl_ray.config import VARIANT_KEYS, Config, parse_config, set_value
+from mtl_ray.tuning.points import Values
+
+
+def in_words(values: Values) -> str:
+    """Such as `model.name=ple, training.epochs=3`."""
+    shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()}
+    return ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def resolved_tree(base: dict[str, Any], values: Values, seed: int) -> tuple[dict[str, Any], list[str]]:
+    """`base` with a trial's values and its seed, not checked yet, and the keys that a chosen variant has dropped."""
+    tree = copy.deepcopy(base)
+    dropped = []
+    # What chooses a variant comes first: the other values may be keys of that variant.
+    for key in sorted(values, key=lambda key: (key.rpartition(".")[2] not in VARIANT_KEYS, key.count("."))):
+        parent = key.rpartition(".")[0]
+        dropped += [f"{parent}.{name}" for name in set_value(tree, key, copy.deepcopy(values[key]))]
+    tree["seed"] = seed
+    return tree, dropped
+
+
+def resolved(base: dict[str, Any], values: Values, seed: int) -> Config:
+    """The config of a trial. Raises ConfigError, with the trial's values, where they do not fit the config.
+
+    Args:
+        base: the tree that the search started from.
+        values: of the trial.
+        seed: of the trial.
+    """
+    return parse_config(resolved_tree(base, values, seed)[0], f"trial with {in_words(values)}")

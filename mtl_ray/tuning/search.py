@@ -1,0 +1,254 @@
+"""From a config and a space file to a finished search: the driver's side."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import ray
+from ray import tune
+from ray.tune import PlacementGroupFactory
+
+from mtl_ray.cluster import check_resources, ray_session
+from mtl_ray.config import Config
+from mtl_ray.data.manifest import MANIFEST_FILE
+from mtl_ray.data.snapshot import open_snapshot
+from mtl_ray.errors import CheckpointError, ConfigError, InterruptedRunError
+from mtl_ray.training.launch import check_trainable, verified_training_set
+from mtl_ray.tuning.check import check_search, dropped_keys, judged_by
+from mtl_ray.tuning.finish import finish
+from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder
+from mtl_ray.tuning.one_worker import OneWorkerTrial
+from mtl_ray.tuning.outcome import Outcome
+from mtl_ray.tuning.points import corners, grid
+from mtl_ray.tuning.resolve import resolved
+from mtl_ray.tuning.schedulers import build_scheduler
+from mtl_ray.tuning.searcher import OptunaSearcher, sampler_of
+from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
+from mtl_ray.tuning.several_workers import train_on_workers
+from mtl_ray.tuning.start import first_points, learn_searches, with_totals
+from mtl_ray.tuning.trial import POINT, TrialSetup
+from mtl_ray.tuning.view import SearchView
+
+Say = Callable[[str], None]
+
+TRIALS = 20
+"""Where no number was asked for."""
+
+SEEN = ("train", "validation")
+"""Parts of the training set that a search reads."""
+
+_TUNE = {
+    "TUNE_GLOBAL_CHECKPOINT_S": "2",  # how often it writes down where the search stands, beside each trial checkpoint
+    "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",  # which it would call excessive
+    "RAY_AIR_NEW_OUTPUT": "0",  # it would announce itself on stdout, which is the result's alone
+}
+
+
+def search(
+    config: Config,
+    settings: SearchSettings,
+    trials: int | None,
+    concurrent: int | None,
+    time_budget: float | None,
+    say: Say,
+) -> Outcome:
+    """Search around `config`, and leave a folder (`mtl_ray.tuning.folder`).
+
+    Args:
+        config: what trials differ from in the space's keys alone.
+        settings: the space file.
+        trials: how many; None: all of a grid, else TRIALS.
+        concurrent: trials at a time; None: as many as the machine has cores for.
+        time_budget: seconds after which running trials stop; None: no limit.
+        say: receives a sentence whenever a stage begins. The trials are shown on the terminal (`SearchView`).
+
+    Raises:
+        UserError: something that the user can mend, before any trial has started. A trial that fails is a row of the
+            result.
+        InterruptedRunError: Ctrl-C; `resume` goes on.
+    """
+    config, settings = _ready(config, settings, say)
+    objective = check_search(config, settings)
+    cpus, gpus = _needed(config)
+    number = _number(settings, trials, say)
+    at_a_time = concurrent or min(number, max(1, int((os.cpu_count() or 1) // cpus)))
+    check_resources(at_a_time * cpus, at_a_time * gpus)
+    for key in dropped_keys(config, settings.space):
+        say(f"trials of another variant leave out {key}")
+    points = first_points(config, settings, number, say)
+    snapshot = verified_training_set(config, say, SEEN)
+    tree = config.model_dump(mode="json")
+    for values in corners(settings.space):
+        check_trainable(resolved(tree, values, config.seed), snapshot)
+    asked = Asked(
+        trials=number,
+        concurrent=at_a_time,
+        time_budget=time_budget,
+        training_set=str(snapshot.path.absolute()),
+        training_set_id=snapshot.manifest.id,
+    )
+    searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
+    learn_searches(searcher, settings, objective, snapshot.manifest.id, say)
+    searcher.begin_with(points, only=settings.searcher == "grid")
+    folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
+    say(f"search folder {folder.path}")
+    with ray_session(at_a_time * cpus):
+        _check_room(cpus, gpus, config)
+        say(f"{number} trials, {at_a_time} at a time")
+        tuner = tune.Tuner(
+            _trainable(folder, config, settings),
+            param_space=_population(searcher, settings, number),
+            tune_config=tune.TuneConfig(
+                search_alg=None if settings.scheduler.name in POPULATIONS else searcher,
+                scheduler=build_scheduler(settings.scheduler, settings.space, _longest(config, settings)),
+                num_samples=1 if settings.scheduler.name in POPULATIONS else number,
+                max_concurrent_trials=at_a_time,
+                time_budget_s=time_budget,
+                reuse_actors=config.training.workers == 1,
+                trial_dirname_creator=_folder_name,
+            ),
+            run_config=tune.RunConfig(
+                name=TUNE,
+                storage_path=str(folder.path),
+                verbose=0,
+                failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+                checkpoint_config=_checkpoints(config, settings),
+                callbacks=[SearchView()],
+            ),
+        )
+        return _run(tuner, folder, say)
+
+
+def resume(path: Path, say: Say) -> Outcome:
+    """Go on with a search whose driver or cluster was lost. Finished trials are not repeated.
+
+    Raises CheckpointError where the folder holds no search, or its training set is another one by now.
+    """
+    folder = SearchFolder.open(path)
+    config, asked = folder.config(), folder.asked()
+    config, settings = _ready(config, folder.settings(), lambda _: None)
+    cpus, gpus = _needed(config)
+    check_resources(asked.concurrent * cpus, asked.concurrent * gpus)
+    snapshot = open_snapshot(asked.training_set, verify=True, parts=SEEN)
+    if snapshot.manifest.id != asked.training_set_id:
+        raise CheckpointError(
+            "The search ran on another training set.",
+            where=str(snapshot.path),
+            found=snapshot.manifest.id,
+            allowed=asked.training_set_id,
+        )
+    if not tune.Tuner.can_restore(str(folder.tune)):
+        raise CheckpointError(
+            "The search had not begun its first trial: there is nothing to go on with.",
+            where=str(folder.path),
+            fix="search again",
+        )
+    with ray_session(asked.concurrent * cpus):
+        _check_room(cpus, gpus, config)
+        say(f"going on with {folder.path}")
+        trainable = _trainable(folder, config, settings)
+        tuner = tune.Tuner.restore(str(folder.tune), trainable, resume_errored=False)
+        return _run(tuner, folder, say)
+
+
+def _run(tuner: tune.Tuner, folder: SearchFolder, say: Say) -> Outcome:
+    for name, value in _TUNE.items():
+        os.environ.setdefault(name, value)
+    began = time.monotonic()
+    try:
+        tuner.fit()
+    except KeyboardInterrupt:
+        raise InterruptedRunError(f"Interrupted. Go on with it: jobs/tune.py --resume {folder.path}") from None
+    return finish(folder, time.monotonic() - began, say)
+
+
+def _ready(config: Config, settings: SearchSettings, say: Say) -> tuple[Config, SearchSettings]:
+    """With what the one leaves to the other: the sum of a simplex is that of the config's weights; a population is
+    drawn at random, and trains all epochs."""
+    settings = with_totals(settings, {name: task.weight for name, task in config.tasks.items()})
+    if settings.scheduler.name not in POPULATIONS:
+        return config, settings
+    settings = settings.model_copy(update={"searcher": "random"})
+    stopping = config.training.early_stopping
+    if stopping.patience is not None:
+        say("a population trains all epochs: training.early_stopping.patience does not count")
+    stopping = stopping.model_copy(update={"patience": None})
+    training = config.training.model_copy(update={"early_stopping": stopping})
+    return config.model_copy(update={"training": training}), settings
+
+
+def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
+    if settings.searcher != "grid":
+        return trials or TRIALS
+    points = len(grid(settings.space))
+    if trials is not None and trials < points:
+        say(f"the grid has {points} points, of which --trials takes the first {trials}")
+    return min(points, trials or points)
+
+
+def _needed(config: Config) -> tuple[float, int]:
+    """CPUs and GPUs of a trial."""
+    training = config.training
+    return training.workers * training.cpus_per_worker, training.workers if training.use_gpu else 0
+
+
+def _check_room(cpus: float, gpus: int, config: Config) -> None:
+    """Raise ConfigError where the cluster as it is could never start a trial: Tune would wait for ever."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    training = config.training
+    each = sum(int(node.get("CPU", 0.0) / training.cpus_per_worker) for node in nodes)
+    present = ray.cluster_resources()
+    if each < training.workers or present.get("GPU", 0.0) < gpus:
+        raise ConfigError(
+            "A trial needs more than the cluster has.",
+            where="training.workers, training.cpus_per_worker, training.use_gpu",
+            found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus} GPUs: {cpus:g} CPUs",
+            allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
+            fix="less for a trial, or a larger cluster",
+        )
+
+
+def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings) -> Any:
+    objective = check_search(config, settings)
+    setup = TrialSetup(
+        base=config.model_dump(mode="json"),
+        snapshot=Path(folder.asked().training_set),
+        folder=folder.path,
+        objective=objective,
+        judged_by=judged_by(settings, config, objective),
+    )
+    training = config.training
+    if training.workers > 1:
+        driver: Any = tune.with_parameters(train_on_workers, setup=setup)
+        return tune.with_resources(driver, PlacementGroupFactory([{"CPU": 0.01}]))
+    place = {"CPU": training.cpus_per_worker, **({"GPU": 1} if training.use_gpu else {})}
+    return tune.with_resources(tune.with_parameters(OneWorkerTrial, setup=setup), PlacementGroupFactory([place]))
+
+
+def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointConfig:
+    if config.training.workers > 1:
+        return tune.CheckpointConfig()
+    # A member of a population may take over a checkpoint that its owner has already gone on from.
+    kept = 4 if settings.scheduler.name in POPULATIONS else 1
+    return tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=kept)
+
+
+def _population(searcher: OptunaSearcher, settings: SearchSettings, number: int) -> dict[str, Any] | None:
+    """The members as a grid: Tune's populations take no searcher."""
+    if settings.scheduler.name not in POPULATIONS:
+        return None
+    members: Sequence[Any] = [searcher.suggest(str(at)) for at in range(number)]
+    return {POINT: tune.grid_search([member[POINT] for member in members])}
+
+
+def _longest(config: Config, settings: SearchSettings) -> int:
+    tree = config.model_dump(mode="json")
+    return max(resolved(tree, values, config.seed).training.epochs for values in corners(settings.space))
+
+
+def _folder_name(trial: Any) -> str:
+    return f"trial-{trial.config[POINT]['number']}-{trial.trial_id}"
