@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, cast
@@ -10,7 +10,7 @@ from typing import Any, cast
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from mtl_ray.aggregation import Aggregation, AggregationContext
 from mtl_ray.checkpoint import Checkpoint, ModelContext, TrainingPosition, save_checkpoint
@@ -112,7 +112,10 @@ class TrainingState:
         save_checkpoint(folder, self.config, self.context, self.served.state_dict(), training, self.position)
 
     def restore(self, checkpoint: Checkpoint) -> None:
-        """Go on from `checkpoint`. Raises CheckpointError where it belongs to another training set."""
+        """Go on from `checkpoint`, by the learning rates and decays of this state's own config where that says others.
+
+        Raises CheckpointError where it belongs to another training set.
+        """
         if checkpoint.context.training_set != self.context.training_set:
             raise CheckpointError(
                 "The checkpoint was trained on another training set.",
@@ -125,8 +128,11 @@ class TrainingState:
         if self.average is not None:
             self.average.load_state_dict(training["average"])
             self.model.load_state_dict(training["weights"])
+        own = [(group["initial_lr"], group["weight_decay"]) for group in self.optimizer.param_groups]
         self.optimizer.load_state_dict(training["optimizer"])
         self.schedule.load_state_dict(training["schedule"])
+        if checkpoint.config.training.optimizer != self.config.training.optimizer:
+            self._set_rates(own)
         self.weighting.load_state_dict(training["weighting"])
         if self.aggregation is not None:
             self.aggregation.load_state_dict(training["aggregation"])
@@ -134,6 +140,13 @@ class TrainingState:
         if "affinity" in training:  # checkpoints of before have none
             self.affinity.load_state_dict(training["affinity"])
         self.position = checkpoint.position
+
+    def _set_rates(self, own: Sequence[tuple[float, float]]) -> None:
+        """Base learning rate and decay of each parameter group, instead of those that a checkpoint brought."""
+        factors = [factor(self.schedule.last_epoch) for factor in cast(LambdaLR, self.schedule).lr_lambdas]
+        for group, factor, (rate, decay) in zip(self.optimizer.param_groups, factors, own, strict=True):
+            group.update(initial_lr=rate, lr=rate * factor, weight_decay=decay)
+        self.schedule.base_lrs = [rate for rate, _ in own]
 
 
 def weighting_context(config: Config, statistics: Mapping[str, LabelStatistics]) -> WeightingContext:

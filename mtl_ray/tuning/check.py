@@ -9,9 +9,9 @@ from mtl_ray.config import Config
 from mtl_ray.data.snapshot_id import labelling
 from mtl_ray.data.training_set_config import NOT_IN_SHARDS
 from mtl_ray.errors import ConfigError, nearest
-from mtl_ray.tuning.objective import Declared, Objective, objective_of
+from mtl_ray.tuning.objective import TOTAL_LOSS, Declared, Objective, objective_of
 from mtl_ray.tuning.parameters import SIMPLEX_KEY, Choice, Parameter, Simplex, Uniform, bounds_of
-from mtl_ray.tuning.points import Space, Values, corners, grid
+from mtl_ray.tuning.points import Space, Values, corners, grid, is_weight
 from mtl_ray.tuning.resolve import in_words, resolved, resolved_tree
 from mtl_ray.tuning.settings import POPULATIONS, NoSchedulerConfig, SearchSettings
 
@@ -216,8 +216,17 @@ def _check_population(settings: SearchSettings, base: Config) -> None:
             found=base.training.workers,
             allowed="1",
         )
+    metric = base.training.early_stopping.metric
+    if metric == TOTAL_LOSS and any(is_weight(key) for key, _ in _all(settings.space)):
+        raise ConfigError(
+            f"{name} changes the tasks' weights while a training runs, and with them what the total loss means: no "
+            "epoch could be told to be the best.",
+            where="training.early_stopping.metric",
+            found=metric,
+            allowed="a metric or loss of a task, such as validation/<task>/loss",
+        )
     for key, parameter in _all(settings.space):
-        weight = key.startswith("tasks.") and key.endswith(".weight") and key != SIMPLEX_KEY
+        weight = is_weight(key) and key != SIMPLEX_KEY
         if key not in WHILE_TRAINING and not weight:
             raise ConfigError(
                 f"{name} changes parameters while a training runs, and this one cannot change then.",

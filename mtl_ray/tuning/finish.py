@@ -16,6 +16,7 @@ from mtl_ray.run_folder import write_config, write_json
 from mtl_ray.tuning.check import check_search
 from mtl_ray.tuning.folder import EPOCHS_FILE, SEARCH_FILE, TRIALS_FILE, SearchFolder
 from mtl_ray.tuning.outcome import Outcome, Trial, read_outcome, trial_row
+from mtl_ray.tuning.page import write_page
 from mtl_ray.tuning.resolve import resolved
 from mtl_ray.tuning.settings import POPULATIONS
 
@@ -37,6 +38,9 @@ def finish(folder: SearchFolder, wall_seconds: float, say: Callable[[str], None]
     (folder.path / FRONT).mkdir()
     for number in outcome.front:
         write_config(folder.path / FRONT / f"trial-{number}.yaml", config_of(config, outcome.trial(number)))
+    objective = check_search(config, folder.settings())
+    types = {name: task.type for name, task in config.tasks.items()}
+    write_page(outcome, objective, folder.settings().space, types, folder.asked().created)
     write_json(folder.path / SEARCH_FILE, {**found, "result": outcome.summary()})
     say(f"written to {folder.path}")
     return outcome

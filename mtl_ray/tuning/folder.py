@@ -38,6 +38,7 @@ SEARCH_FILE, TRIALS_FILE, EPOCHS_FILE = "search.json", "trials.parquet", "epochs
 class Asked(Settings):
     """How a search was asked for."""
 
+    created: datetime
     trials: int = Field(ge=1)
     concurrent: int = Field(ge=1)
     time_budget: float | None = None

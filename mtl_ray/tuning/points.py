@@ -71,6 +71,11 @@ def key_of(name: str) -> str:
     return name.partition(" [")[0]
 
 
+def is_weight(key: str) -> bool:
+    """Whether a config key is a task's weight."""
+    return key.startswith("tasks.") and key.endswith(".weight")
+
+
 def _walk(
     space: Space, known: Values | None, choose: Callable[[str, BaseDistribution, Any], Any], under: str = ""
 ) -> Values:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -85,6 +86,7 @@ def search(
     for values in corners(settings.space):
         check_trainable(resolved(tree, values, config.seed), snapshot)
     asked = Asked(
+        created=datetime.now(UTC),
         trials=number,
         concurrent=at_a_time,
         time_budget=time_budget,

@@ -147,8 +147,11 @@ def test_a_population_changes_only_what_can_change_while_training() -> None:
     assert "training.workers" in refused(RATE, {"workers": 2}, scheduler="pbt")
     assert "random" in refused(RATE, scheduler="pbt", searcher="tpe")
     choice = {"tasks.click.weight": {"choice": [0.5, 2.0]}}
-    assert "pb2 searches ranges" in refused(choice, scheduler="pb2")
-    check_search(parse_config(BASE), searched({**RATE, **choice}, scheduler="pbt"))
+    metric = {"early_stopping": {"metric": "validation/click/loss"}}
+    assert "pb2 searches ranges" in refused(choice, metric, scheduler="pb2")
+    assert "validation/<task>/loss" in refused(choice, scheduler="pbt")
+    by_click = {**BASE["training"], "early_stopping": {"metric": "validation/click/loss"}}
+    check_search(parse_config({**BASE, "training": by_click}), searched({**RATE, **choice}, scheduler="pbt"))
 
 
 def test_points_of_a_space_are_drawn_and_found_again() -> None:
