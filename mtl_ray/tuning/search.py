@@ -96,10 +96,10 @@ def search(
     searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
     learn_searches(searcher, settings, objective, snapshot.manifest.id, say)
     searcher.begin_with(points, only=settings.searcher == "grid")
-    folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
-    say(f"search folder {folder.path}")
     with ray_session(at_a_time * cpus):
         _check_room(cpus, gpus, config)
+        folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
+        say(f"search folder {folder.path}")
         say(f"{number} trials, {at_a_time} at a time")
         tuner = tune.Tuner(
             _trainable(folder, config, settings),

@@ -15,7 +15,7 @@ import ray
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
-from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, read_window, stream_options
+from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, local_batches, read_window, stream_options
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -86,6 +86,13 @@ def test_every_global_batch_is_the_same_for_any_world_size(plan: BatchPlan, work
         shares = [ranks[rank][number] for rank in range(workers)]
         assert {share.num_rows for share in shares} == {GLOBAL_BATCH // workers}
         assert [row for share in shares for row in share["row_id"].to_pylist()] == batch
+
+
+def test_one_process_reads_the_same_batches_without_ray_data(plan: BatchPlan) -> None:
+    for start in (Position(), Position(epoch=1, batch=2), Position(epoch=2, batch=4)):
+        resumed = replace(plan, start=start)
+        batches = [table["row_id"].to_pylist() for table in local_batches(resumed, COLUMNS)]
+        assert batches == expected(resumed)
 
 
 def test_an_epoch_delivers_every_row_once_and_padding_observes_nothing(plan: BatchPlan) -> None:

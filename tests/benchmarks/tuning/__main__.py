@@ -1,0 +1,54 @@
+"""What a search finds, what stopping saves, and what it costs beside the trainings themselves.
+
+python -m tests.benchmarks.tuning --dataset ecommerce [--quick] [--json FILE] [--out FOLDER]
+python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data [--quick] [--json FILE]
+
+ecommerce: jobs/configs/ecommerce_space.yaml around jobs/configs/ecommerce_mmoe.yaml on a small simulated shop, 24
+trials with ASHA and the same search without. kuairand: AUC of click against AUC of like, multi-objective TPE and random
+search with the same number of trials, three seeds. Searches are kept in the out folder and found again.
+"""
+
+from __future__ import annotations
+
+import tempfile
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tests.benchmarks.balancing_quality.data_sets import small_shop
+from tests.benchmarks.quality.data_set import SOURCES, prepared
+from tests.benchmarks.results import Results, machine, show_table, show_verdicts
+from tests.benchmarks.tuning.ecommerce import ecommerce
+from tests.benchmarks.tuning.front import kuairand
+
+NAME = "tuning"
+PACKAGES = ("mtl-ray", "ray", "optuna", "torch", "numpy")
+
+
+def main(
+    dataset: Annotated[str, typer.Option(help=f"{' or '.join(SOURCES)}.")] = "ecommerce",
+    raw: Annotated[Path | None, typer.Option(help="Folder of the raw files (kuairand).")] = None,
+    quick: Annotated[bool, typer.Option("--quick", help="Few trials on few rows; no verdicts.")] = False,
+    json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
+    out: Annotated[Path | None, typer.Option(help="Keep data and searches there and find them again.")] = None,
+) -> None:
+    """Search, print the tables and what they say."""
+    if dataset not in SOURCES:
+        raise typer.BadParameter(f"{dataset!r} is none of {', '.join(SOURCES)}", param_hint="--dataset")
+    with ExitStack() as stack:
+        folder = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
+        place = folder / (f"{dataset}_quick" if quick else dataset)
+        if dataset == "ecommerce":
+            header, rows, verdicts = ecommerce(small_shop(place, quick, []), place / "searches", quick)
+        else:
+            header, rows, verdicts = kuairand(prepared(dataset, place, raw, quick, []), place / "searches", quick)
+        show_table(f"searches on {dataset}", header, [[str(row[name]) for name in header] for row in rows])
+        show_verdicts(verdicts)
+    if json is not None:
+        Results(name=f"{NAME}_{dataset}", machine=machine(PACKAGES), rows=tuple(rows), verdicts=verdicts).write(json)
+
+
+if __name__ == "__main__":
+    typer.run(main)
