@@ -146,9 +146,18 @@ def _trial(number: int, found: Any, folder: Path) -> Trial:
         kept_epoch=result.get("kept_epoch"),
         seconds=result.get("training_seconds", 0.0),
         failures=found.num_failures,
-        error=result.get("error") or (found.error_file or "" if found.status == "ERROR" else ""),
+        error=result.get("error") or _last_error(found),
         checkpoint=None if checkpoint is None else str(checkpoint.relative_to(folder)),
     )
+
+
+def _last_error(found: Any) -> str:
+    """The last line of the traceback of a trial that was given up."""
+    if found.status != "ERROR":
+        return ""
+    file = None if found.error_file is None else Path(found.error_file)
+    lines = file.read_text().strip().splitlines() if file is not None and file.is_file() else []
+    return lines[-1] if lines else "its process was lost"
 
 
 def _epochs(number: int, file: Path) -> list[Epoch]:

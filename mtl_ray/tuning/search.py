@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Callable, Sequence
@@ -74,10 +75,10 @@ def search(
     """
     config, settings = _ready(config, settings, say)
     objective = check_search(config, settings)
-    cpus, gpus = _needed(config)
+    cpus, gpus = _needed(config, settings)
     number = _number(settings, trials, say)
     at_a_time = concurrent or min(number, max(1, int((os.cpu_count() or 1) // cpus)))
-    check_resources(at_a_time * cpus, at_a_time * gpus)
+    check_resources(at_a_time * cpus, math.ceil(at_a_time * gpus))
     for key in dropped_keys(config, settings.space):
         say(f"trials of another variant leave out {key}")
     points = first_points(config, settings, number, say)
@@ -133,8 +134,8 @@ def resume(path: Path, say: Say) -> Outcome:
     folder = SearchFolder.open(path)
     config, asked = folder.config(), folder.asked()
     config, settings = _ready(config, folder.settings(), lambda _: None)
-    cpus, gpus = _needed(config)
-    check_resources(asked.concurrent * cpus, asked.concurrent * gpus)
+    cpus, gpus = _needed(config, settings)
+    check_resources(asked.concurrent * cpus, math.ceil(asked.concurrent * gpus))
     snapshot = open_snapshot(asked.training_set, verify=True, parts=SEEN)
     if snapshot.manifest.id != asked.training_set_id:
         raise CheckpointError(
@@ -192,13 +193,14 @@ def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
     return min(points, trials or points)
 
 
-def _needed(config: Config) -> tuple[float, int]:
+def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
     """CPUs and GPUs of a trial."""
     training = config.training
-    return training.workers * training.cpus_per_worker, training.workers if training.use_gpu else 0
+    gpus = 0.0 if not training.use_gpu else settings.gpu_share if training.workers == 1 else float(training.workers)
+    return training.workers * training.cpus_per_worker, gpus
 
 
-def _check_room(cpus: float, gpus: int, config: Config) -> None:
+def _check_room(cpus: float, gpus: float, config: Config) -> None:
     """Raise ConfigError where the cluster as it is could never start a trial: Tune would wait for ever."""
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     training = config.training
@@ -208,7 +210,7 @@ def _check_room(cpus: float, gpus: int, config: Config) -> None:
         raise ConfigError(
             "A trial needs more than the cluster has.",
             where="training.workers, training.cpus_per_worker, training.use_gpu",
-            found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus} GPUs: {cpus:g} CPUs",
+            found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
             allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
             fix="less for a trial, or a larger cluster",
         )
@@ -227,7 +229,7 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings) -
     if training.workers > 1:
         driver: Any = tune.with_parameters(train_on_workers, setup=setup)
         return tune.with_resources(driver, PlacementGroupFactory([{"CPU": 0.01}]))
-    place = {"CPU": training.cpus_per_worker, **({"GPU": 1} if training.use_gpu else {})}
+    place = {"CPU": training.cpus_per_worker, **({"GPU": settings.gpu_share} if training.use_gpu else {})}
     return tune.with_resources(tune.with_parameters(OneWorkerTrial, setup=setup), PlacementGroupFactory([place]))
 
 

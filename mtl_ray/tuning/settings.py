@@ -114,3 +114,5 @@ class SearchSettings(Settings):
     start: StartConfig = StartConfig()
     max_failures: int = Field(default=1, ge=0)
     """How often a trial whose process was lost goes on from its last epoch."""
+    gpu_share: float = Field(default=1.0, gt=0.0, le=1.0)
+    """With training.use_gpu and one worker: the part of a GPU that a trial takes, so that several share one."""

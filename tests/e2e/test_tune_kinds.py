@@ -101,6 +101,18 @@ def test_a_trial_that_diverges_is_a_row_and_no_end(tree: dict[str, Any]) -> None
     assert found.front == (0,)
 
 
+@pytest.mark.parametrize("scheduler", ["median", "hyperband", "pb2"])
+def test_schedulers(tree: dict[str, Any], scheduler: str) -> None:
+    ranges = {"training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}
+    stopping = {"metric": "validation/left/loss"}
+    space = {"space": ranges, "objective": LEFT, "scheduler": scheduler}
+    found = searched(tree, space, 4, epochs=3, early_stopping=stopping)
+    assert [trial.number for trial in found.trials] == [0, 1, 2, 3]
+    assert {trial.status for trial in found.trials} <= {"finished", "stopped"}
+    assert found.trial(found.front[0]).epochs == 3
+    assert found.trial(found.front[0]).objective[0] == max(trial.objective[0] or 0.0 for trial in found.trials)
+
+
 def test_more_than_the_cluster_has_is_said_at_once(tree: dict[str, Any]) -> None:
     with pytest.raises(ConfigError, match="A trial needs more than the cluster has") as caught:
         searched(tree, {"space": WEIGHTS}, 1, cpus_per_worker=7.0)
