@@ -6,6 +6,7 @@ import copy
 from typing import Any
 
 from mtl_ray.config import VARIANT_KEYS, Config, parse_config, set_value
+from mtl_ray.errors import ConfigError, UserError
 from mtl_ray.tuning.points import Values
 
 
@@ -35,4 +36,12 @@ def resolved(base: dict[str, Any], values: Values, seed: int) -> Config:
         values: of the trial.
         seed: of the trial.
     """
-    return parse_config(resolved_tree(base, values, seed)[0], f"trial with {in_words(values)}")
+    source = f"trial with {in_words(values)}"
+    try:
+        return parse_config(resolved_tree(base, values, seed)[0], source)
+    except UserError as error:
+        if source in str(error):
+            raise
+        # Checks of several keys together name their keys and know no source.
+        where = f"{source}: {error.where}" if error.where else source
+        raise ConfigError(error.what, where=where, found=error.found, allowed=error.allowed, fix=error.fix) from None
