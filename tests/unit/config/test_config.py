@@ -144,7 +144,8 @@ def test_broken_files(tmp_path: Path) -> None:
 
 def test_shipped_configs_are_valid() -> None:
     root = Path(__file__).parents[3]
-    files = [*root.glob("jobs/configs/*.yaml"), *root.glob("jobs/examples/*/config.yaml")]
+    configs = [path for path in root.glob("jobs/configs/*.yaml") if not path.stem.endswith("_space")]
+    files = [*configs, *root.glob("jobs/examples/*/config.yaml")]
     assert len(files) >= 2
     for path in files:
         assert isinstance(load_config(path), Config)

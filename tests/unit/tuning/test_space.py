@@ -10,7 +10,7 @@ import optuna
 import pytest
 import yaml
 
-from mtl_ray.config import parse_config
+from mtl_ray.config import load_config, parse_config
 from mtl_ray.errors import ConfigError
 from mtl_ray.tuning.check import check_search, dropped_keys
 from mtl_ray.tuning.load import load_space
@@ -55,6 +55,11 @@ def file_refused(folder: Path, text: str) -> str:
     with pytest.raises(ConfigError) as caught:
         load_space(folder / "space.yaml")
     return str(caught.value)
+
+
+def test_the_shipped_space_goes_with_its_config() -> None:
+    configs = Path(__file__).parents[3] / "jobs" / "configs"
+    check_search(load_config(configs / "ecommerce_mmoe.yaml"), load_space(configs / "ecommerce_space.yaml"))
 
 
 def test_an_empty_space(tmp_path: Path) -> None:
