@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
+import feast as feast_package
+import ray as ray_package
 import yaml
 
 from tests.k8s.objects import K8S, Object, namespace, of_kind, ray_clusters
@@ -44,6 +47,20 @@ def test_the_readme_names_the_pinned_versions() -> None:
         command = rf"{re.escape(chart)} --version {re.escape(version)} .*--namespace {where}"
         assert re.search(command, readme), f"{chart} {version}"
         assert file.name in readme
+
+
+def test_the_alerts_read_metrics_that_there_are(overlays: dict[str, list[Object]]) -> None:
+    ray = "".join(file.read_text() for file in (Path(ray_package.__file__).parent / "dashboard/modules").rglob("*.py"))
+    feast = (Path(feast_package.__file__).parent / "metrics.py").read_text()
+    (rules,) = of_kind(overlays["prod"], "PrometheusRule")
+    expressions = " ".join(rule["expr"] for group in rules["spec"]["groups"] for rule in group["rules"])
+    of_ray = set(re.findall(r"\bray_(?!io_)\w+", expressions))
+    of_feast = set(re.findall(r"\bfeast_\w+", expressions))
+    assert len(of_ray) >= 6
+    assert of_feast
+    # a gauge of a node stands in the source without its prefix
+    assert [name for name in sorted(of_ray) if name not in ray and f'"{name.removeprefix("ray_")}"' not in ray] == []
+    assert [name for name in sorted(of_feast) if name not in feast] == []
 
 
 def test_every_alert_leads_to_a_section_of_the_runbook(overlays: dict[str, list[Object]]) -> None:
