@@ -10,6 +10,9 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 
+from mtl_ray.config import load_config
+from mtl_ray.tuning.load import load_space
+from mtl_ray.tuning.search import search
 from tests import planted_conflict
 from tests.tuning_search import epochs, logs, run_job, running
 
@@ -27,7 +30,7 @@ OPTIONS = ("--config", "config.yaml", "--space", "space.yaml", "--concurrent", "
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A project."""
     root = tmp_path_factory.mktemp("search_killed")
-    tree = planted_conflict.config(root, number=9_000)
+    tree = planted_conflict.config(root, number=6_000)
     tree["training"] |= {"epochs": EPOCHS, "early_stopping": {"patience": None}}
     (root / "config.yaml").write_text(yaml.safe_dump(tree))
     (root / "space.yaml").write_text(yaml.safe_dump(SPACE))
@@ -35,11 +38,10 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def undisturbed(root: Path) -> list[dict[str, Any]]:
+def undisturbed(root: Path, ray_cluster: None) -> list[dict[str, Any]]:  # noqa: ARG001
     """The trials of a search that was left in peace."""
-    done = run_job(root, *OPTIONS)
-    assert done.returncode == 0, done.stderr
-    return trials_of(json.loads(done.stdout))
+    config, settings = load_config(root / "config.yaml"), load_space(root / "space.yaml")
+    return trials_of(search(config, settings, None, 2, None, lambda _: None).summary())
 
 
 def test_a_trial_goes_on_from_its_last_epoch_after_its_process_died(root: Path, undisturbed: list[Any]) -> None:
