@@ -83,6 +83,10 @@ class SnapshotError(UserError):
     """A training-set snapshot that is absent, incomplete or damaged."""
 
 
+class ClusterError(UserError):
+    """A Ray cluster that cannot be reached, refuses, or is too small."""
+
+
 class CheckpointError(UserError):
     """A run or checkpoint that is absent, incomplete, damaged or does not fit."""
 
