@@ -24,7 +24,7 @@ def main(
     since: Annotated[
         datetime | None, typer.Option(formats=["%Y-%m-%dT%H:%M:%S%z"], help="Append rows from here.")
     ] = None,
-    base: Annotated[Path | None, typer.Option(help="Training set to append to; the newest without it.")] = None,
+    base: Annotated[str | None, typer.Option(help="Training set to append to; the newest without it.")] = None,
 ) -> None:
     """Build a training set, or find the one that the same inputs gave before."""
     c = load_config(config, overrides or ())

@@ -1,6 +1,7 @@
 """Train a multi-task model on Ray, distributed, from a training set that is built when it is not there yet.
 
-python jobs/train.py --config jobs/configs/ecommerce_mmoe.yaml [dotted.key=value ...]
+python jobs/train.py --config jobs/configs/ecommerce_mmoe.yaml [--resume auto] [dotted.key=value ...]
+python jobs/train.py --resume RUN
 """
 
 from __future__ import annotations
@@ -12,20 +13,22 @@ import typer
 
 from mtl_ray.command_line import console, emit, run, say
 from mtl_ray.config import load_config
-from mtl_ray.report import write_report
-from mtl_ray.training.launch import train
+from mtl_ray.report import publish_report
+from mtl_ray.training.resume import train_or_resume
 from mtl_ray.training.view import TrainingView
 
 
 def main(
-    config: Annotated[Path, typer.Option(help="YAML config.")],
+    config: Annotated[Path | None, typer.Option(help="YAML config.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="dotted.key=value")] = None,
+    resume: Annotated[str | None, typer.Option(help="A run to go on with, or auto: one of this config.")] = None,
 ) -> None:
     """Train; the result names the run folder."""
+    c = None if config is None else load_config(config, overrides or ())
     with TrainingView(console) as view:
-        outcome = train(load_config(config, overrides or ()), say, view.show)
-    report = write_report(outcome.run.path)
-    emit({"run": str(outcome.run.path), **outcome.summary, "report": str(report)})
+        outcome = train_or_resume(c, resume, say, view.show)
+    report = publish_report(outcome.run.place)
+    emit({"run": outcome.run.place, **outcome.summary, "report": report})
 
 
 if __name__ == "__main__":

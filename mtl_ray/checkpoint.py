@@ -29,10 +29,13 @@ from mtl_ray.data.preprocessing import Preprocessing
 from mtl_ray.errors import CheckpointError
 from mtl_ray.fusion import Fusion
 from mtl_ray.schema import BatchSchema, LabelStatistics, Settings
+from mtl_ray.storage import local_copy
 
 FORMAT: Literal[1] = 1
 
 FUSION_FILE = "fusion.json"
+
+CHECKSUMS_FILE = "checksums.json"
 
 
 class ModelContext(Settings):
@@ -96,7 +99,7 @@ def save_checkpoint(
     torch.save(dict(training_state), folder / "training.pt")
     (folder / "position.json").write_text(position.model_dump_json(indent=2))
     checksums = {file.name: _sha256(file) for file in sorted(folder.iterdir())}
-    (folder / "checksums.json").write_text(json.dumps(checksums, indent=2))
+    (folder / CHECKSUMS_FILE).write_text(json.dumps(checksums, indent=2))
 
 
 def add_fusion(folder: Path, fusion: Fusion) -> None:
@@ -109,16 +112,16 @@ def add_fusion(folder: Path, fusion: Fusion) -> None:
     checksums[FUSION_FILE] = _sha256(folder / FUSION_FILE)
     aside = folder / "checksums.json.part"
     aside.write_text(json.dumps(checksums, indent=2))
-    aside.replace(folder / "checksums.json")
+    aside.replace(folder / CHECKSUMS_FILE)
 
 
 def checkpoint_state(folder: Path) -> str:
     """A hash that changes with any file of the checkpoint, and where another stands under this path."""
-    return _sha256(folder / "checksums.json")
+    return _sha256(folder / CHECKSUMS_FILE)
 
 
-def load_checkpoint(folder: Path) -> Checkpoint:
-    """Read and verify a checkpoint.
+def verify_checkpoint(folder: Path) -> dict[str, str]:
+    """The checksums of a checkpoint, each of which is right.
 
     Raises:
         CheckpointError: the folder or a file is absent, or a file's content is not what was written.
@@ -136,6 +139,13 @@ def load_checkpoint(folder: Path) -> Checkpoint:
                 where=str(file),
                 fix="restore it or use another checkpoint",
             )
+    return checksums
+
+
+def load_checkpoint(place: str | Path) -> Checkpoint:
+    """Read and verify a checkpoint, in a folder or an object store. Raises CheckpointError as `verify_checkpoint`."""
+    folder = local_copy(place)
+    checksums = verify_checkpoint(folder)
     try:
         context = ModelContext.model_validate_json((folder / "features.json").read_text())
         position = TrainingPosition.model_validate_json((folder / "position.json").read_text())
@@ -157,7 +167,7 @@ def load_checkpoint(folder: Path) -> Checkpoint:
 
 
 def _read_checksums(folder: Path) -> dict[str, str]:
-    file = folder / "checksums.json"
+    file = folder / CHECKSUMS_FILE
     try:
         checksums = json.loads(file.read_text())
     except FileNotFoundError as error:

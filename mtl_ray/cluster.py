@@ -6,10 +6,12 @@ import logging
 import math
 import os
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 import ray
+import ray._private.state
 import ray.data
 import torch
 
@@ -17,6 +19,12 @@ from mtl_ray.errors import ConfigError
 
 DATA_CPUS = 2
 """Logical CPUs of a local cluster beyond those that the workers reserve, so that Ray Data always finds a slot."""
+
+READING_CPUS = 1
+"""CPUs of a cluster beyond those that the workers reserve: without one Ray Data reads nothing, and all wait."""
+
+NODES_JOIN_SECONDS = 15.0
+"""For how long nodes may be missing from a cluster that does not scale itself."""
 
 MOST_WORKERS_A_CORE = 8
 """On a local cluster; each worker is a process with hundreds of megabytes."""
@@ -54,7 +62,7 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
 def check_resources(worker_cpus: float, gpus: int) -> None:
     """Raise ConfigError where a local Ray could not offer `worker_cpus` CPUs and `gpus` GPUs.
 
-    What a cluster can offer is not checked: it may be about to grow.
+    What a cluster can offer is only known when we are connected to it: see `check_cluster`.
     """
     if ray.is_initialized() or os.environ.get("RAY_ADDRESS"):
         return
@@ -74,6 +82,58 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
             found=f"{torch.cuda.device_count()} GPUs for {gpus} workers",
             allowed="one GPU a worker",
             fix="fewer workers, training.use_gpu=false, or RAY_ADDRESS set to a cluster",
+        )
+
+
+def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
+    """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
+
+    One that scales itself is judged by the limits of its configuration, any other by its nodes, for which a cluster
+    that is just starting is given `NODES_JOIN_SECONDS`.
+    """
+    cpus = workers * cpus_per_worker + READING_CPUS
+    limits = ray._private.state.state.get_max_resources_from_cluster_config()
+    if limits:
+        _check_fits(limits.get("CPU", 0), limits.get("GPU", 0), workers, cpus, use_gpu, "as it may grow")
+        return
+    deadline = time.monotonic() + NODES_JOIN_SECONDS
+    while True:
+        places, free_cpus, gpus = _of_nodes(cpus_per_worker)
+        if time.monotonic() > deadline or (places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu):
+            break
+        time.sleep(0.5)
+    _check_fits(free_cpus, gpus, workers, cpus, use_gpu, "all nodes together")
+    if places < workers:
+        raise ConfigError(
+            "No node of the cluster is large enough for so many workers.",
+            where="training.workers, training.cpus_per_worker",
+            found=f"{workers} workers of {cpus_per_worker:g} CPUs, and places for {places}",
+            fix="fewer workers, fewer CPUs for each, or larger nodes",
+        )
+
+
+def _of_nodes(cpus_per_worker: float) -> tuple[int, float, float]:
+    """Workers that fit, CPUs and GPUs of the nodes that are there."""
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    places = sum(int(node.get("CPU", 0) // cpus_per_worker) for node in nodes)
+    return places, sum(node.get("CPU", 0) for node in nodes), sum(node.get("GPU", 0) for node in nodes)
+
+
+def _check_fits(cpus: float, gpus: float, workers: int, needed: float, use_gpu: bool, which: str) -> None:
+    if needed > cpus:
+        raise ConfigError(
+            "The cluster is too small for so many workers.",
+            where="training.workers * training.cpus_per_worker",
+            found=f"{needed:g} CPUs with the {READING_CPUS} that the input needs; the cluster has {cpus:g}, {which}",
+            fix="fewer workers, training.cpus_per_worker, or a larger cluster (its autoscaler's limit)",
+        )
+    if use_gpu and workers > gpus:
+        raise ConfigError(
+            "The cluster has too few GPUs.",
+            where="training.use_gpu, training.workers",
+            found=f"{workers} workers; the cluster has {gpus:g} GPUs, {which}",
+            allowed="one GPU a worker",
+            fix="fewer workers, training.use_gpu=false, or a larger cluster (its autoscaler's limit)",
         )
 
 

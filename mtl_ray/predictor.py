@@ -45,9 +45,10 @@ class Predictor:
         self.model.to(self.device).eval()
 
     @classmethod
-    def load(cls, folder: Path | str, device: torch.device | str = "cpu") -> Predictor:
-        """Read a checkpoint folder. Raises CheckpointError where it is absent, incomplete or damaged."""
-        return cls(load_checkpoint(Path(folder)), device)
+    def load(cls, place: Path | str, device: torch.device | str = "cpu") -> Predictor:
+        """Read a checkpoint, in a folder or an object store. Raises CheckpointError where it is absent, incomplete or
+        damaged."""
+        return cls(load_checkpoint(place), device)
 
     @torch.inference_mode()
     def predict(self, batch: Batch) -> dict[str, Tensor]:

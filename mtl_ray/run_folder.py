@@ -1,4 +1,4 @@
-"""The folder that a run leaves: one place that knows what lies where.
+"""What a run leaves, in a folder or an object store: one module that knows what lies where.
 
 config.yaml  environment.json  training_set.json  metrics.jsonl  summary.json
 checkpoints/  tensorboard/  evaluation/  profile/  report.html
@@ -19,36 +19,54 @@ from typing import Any
 import yaml
 
 from mtl_ray.config import Config, load_config
-from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.staging import writable_place
 from mtl_ray.errors import CheckpointError
+from mtl_ray.storage import (
+    below,
+    cache_folder,
+    is_file,
+    is_remote,
+    local_copy,
+    mirror,
+    newest_first,
+    read_bytes,
+    sizes,
+    upload,
+    write_bytes,
+)
+
+CHECKPOINTS = "checkpoints"
+SUMMARY_FILE = "summary.json"
+LATEST = "latest"
 
 PACKAGES = ("mtl-ray", "torch", "ray", "feast", "pyarrow", "pandas", "numpy", "duckdb", "pydantic")
 
 
 @dataclass(frozen=True)
 class RunFolder:
-    """One run on disk."""
+    """One run."""
 
     path: Path
+    """Its folder: this machine's mirror of it, without the checkpoints, where the run lies in an object store."""
+    uri: str | None = None
+    """Where it lies in an object store; None: in `path`."""
 
     @classmethod
     def create(cls, config: Config, training_set: dict[str, Any]) -> RunFolder:
         """A new folder `<storage>/<name>-<UTC time>` with config, environment and the training set's manifest."""
         stem = f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        storage = writable_folder(config.storage).absolute()
-        path = storage / stem
+        local = writable_place(config.storage).absolute()
+        name = stem
         number = 1
-        while True:
-            try:
-                path.mkdir()
-                break
-            except FileExistsError:
-                number += 1
-                path = storage / f"{stem}-{number}"
-        run = cls(path)
+        while not _made(config.storage, local, name):
+            number += 1
+            name = f"{stem}-{number}"
+        path = local / name
+        run = cls(path, below(config.storage, name) if is_remote(config.storage) else None)
         write_config(path / "config.yaml", config)
         write_json(path / "environment.json", environment())
         write_json(path / "training_set.json", training_set)
+        run.publish()
         return run
 
     @classmethod
@@ -61,22 +79,38 @@ class RunFolder:
         return cls(path)
 
     @classmethod
-    def open(cls, path: Path | str) -> RunFolder:
-        """An existing run. Raises CheckpointError where the folder holds none."""
-        path = Path(path)
+    def open(cls, place: Path | str) -> RunFolder:
+        """An existing run, by its folder or URI. Raises CheckpointError where there is none."""
+        if is_remote(place):
+            return cls._open_remote(str(place).rstrip("/"))
+        path = Path(place)
         if not (path / "config.yaml").is_file():
-            raise CheckpointError(
-                "This folder holds no run.",
-                where=str(path),
-                found="no config.yaml" if path.is_dir() else "no such folder",
-                allowed="a folder that jobs/train.py printed as `run`",
-            )
+            raise _no_run(str(path), "no config.yaml" if path.is_dir() else "no such folder")
         return cls(path)
 
+    @classmethod
+    def _open_remote(cls, uri: str) -> RunFolder:
+        if uri.endswith(f"/{LATEST}") and is_file(uri):  # an object with the name of the run
+            uri = below(uri.rsplit("/", 1)[0], read_bytes(uri).decode())
+        if not is_file(below(uri, "config.yaml")):
+            raise _no_run(uri, "no config.yaml")
+        parent, name = uri.rsplit("/", 1)
+        return cls(mirror(uri, cache_folder(parent) / name, leave_out=(CHECKPOINTS,)), uri)
+
     @property
-    def checkpoints(self) -> Path:
-        """Folder of the checkpoints."""
-        return self.path / "checkpoints"
+    def place(self) -> str:
+        """Where it lies: its folder, or its URI."""
+        return self.uri or str(self.path)
+
+    def publish(self) -> None:
+        """Send what is new in `path` to the object store that the run lies in, checkpoints left out."""
+        if self.uri is not None:
+            upload(self.path, self.uri, leave_out=(CHECKPOINTS,))
+
+    @property
+    def checkpoints(self) -> str:
+        """Where the checkpoints are."""
+        return below(self.place, CHECKPOINTS)
 
     def predictions(self, split: str) -> Path:
         """Folder of the predictions of the last evaluation on `split`."""
@@ -88,7 +122,7 @@ class RunFolder:
 
     def summary(self) -> dict[str, Any]:
         """What training left. Raises CheckpointError where the run did not finish."""
-        file = self.path / "summary.json"
+        file = self.path / SUMMARY_FILE
         try:
             summary = json.loads(file.read_text())
         except FileNotFoundError as error:
@@ -104,23 +138,46 @@ class RunFolder:
         return summary
 
     def checkpoint(self, which: str = "best") -> Path:
-        """Folder of the `best` or `last` checkpoint, or of the one with that folder name."""
-        name = self.summary().get("checkpoints", {}).get(which, which)
-        path = self.checkpoints / str(name)
-        if not path.is_dir():
-            present = sorted(folder.name for folder in self.checkpoints.glob("checkpoint_*"))
+        """Folder of the `best` or `last` checkpoint, or of the one with that folder name; this machine's mirror of it
+        where the run lies in an object store."""
+        name = str(self.summary().get("checkpoints", {}).get(which, which))
+        present = self._checkpoint_names()
+        if name not in present:
             raise CheckpointError(
                 "The run has no such checkpoint.",
-                where=str(self.checkpoints),
+                where=self.checkpoints,
                 found=which,
                 allowed=", ".join(["best", "last", *present]),
             )
-        return path
+        return local_copy(below(self.checkpoints, name))
+
+    def checkpoint_place(self, name: str) -> str:
+        """Where every process can read the checkpoint with that folder name."""
+        return below(self.checkpoints, name)
+
+    def _checkpoint_names(self) -> list[str]:
+        if self.uri is None:
+            return sorted(folder.name for folder in (self.path / CHECKPOINTS).glob("checkpoint_*"))
+        return sorted({name.split("/")[0] for name in sizes(self.checkpoints) if name.startswith("checkpoint_")})
+
+
+def unfinished_run(config: Config) -> RunFolder | None:
+    """The newest run in the storage that has exactly this config and has not ended; None where there is none."""
+    for name in newest_first(config.storage, f"{config.name}-*/config.yaml"):
+        run = RunFolder.open(below(config.storage, name.rsplit("/", 1)[0]))
+        if not (run.path / SUMMARY_FILE).is_file() and run.config() == config:
+            return run
+    return None
 
 
 def mark_latest(run: RunFolder) -> None:
-    """Let `<storage>/latest` point to `run`, where the file system has symbolic links."""
-    link = run.path.parent / "latest"
+    """Let `<storage>/latest` point to `run`: a symbolic link, where the file system has them, or an object with its
+    name."""
+    if run.uri is not None:
+        parent, name = run.uri.rsplit("/", 1)
+        write_bytes(below(parent, LATEST), name.encode())
+        return
+    link = run.path.parent / LATEST
     if link.is_symlink() or not link.exists():
         aside = link.with_name(f".latest-{run.path.name}")  # of its own: runs of a comparison end at the same time
         aside.unlink(missing_ok=True)
@@ -134,6 +191,26 @@ def mark_latest(run: RunFolder) -> None:
 def write_config(path: Path, config: Config) -> None:
     """Write the resolved config as YAML, which `jobs/train.py --config` reads."""
     path.write_text(yaml.safe_dump(config.model_dump(mode="json"), sort_keys=False))
+
+
+def _made(storage: str, local: Path, name: str) -> bool:
+    """Make the folder of a new run; False where there is a run of that name already."""
+    if is_remote(storage) and is_file(below(storage, name, "config.yaml")):
+        return False
+    try:
+        (local / name).mkdir()
+    except FileExistsError:
+        return False
+    return True
+
+
+def _no_run(place: str, found: str) -> CheckpointError:
+    return CheckpointError(
+        "This folder holds no run.",
+        where=place,
+        found=found,
+        allowed="a folder that jobs/train.py printed as `run`",
+    )
 
 
 def write_json(path: Path, value: Any) -> None:

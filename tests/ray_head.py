@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -28,6 +29,8 @@ class RayHead:
     """http://127.0.0.1:PORT"""
     metrics: str
     """Where its node's metrics are scraped."""
+    logs: Path
+    """Of every process of the node."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -46,27 +49,32 @@ def ray_head(num_cpus: int, environment: dict[str, str] | None = None) -> Iterat
     names = ("port", "dashboard-port", "ray-client-server-port", "dashboard-agent-listen-port", "metrics-export-port")
     ports = dict(zip(names, free_ports(len(names)), strict=True))
     binaries = Path(sys.executable).parent
-    head = RayHead(f"http://127.0.0.1:{ports['dashboard-port']}", f"http://127.0.0.1:{ports['metrics-export-port']}")
+    scratch = tempfile.mkdtemp(prefix="ray")
+    head = RayHead(
+        dashboard=f"http://127.0.0.1:{ports['dashboard-port']}",
+        metrics=f"http://127.0.0.1:{ports['metrics-export-port']}",
+        logs=Path(scratch) / "session_latest" / "logs",
+    )
     variables = {**head.environment, "PATH": f"{binaries}:{os.environ['PATH']}", **(environment or {})}
     for name in ("RAY_ADDRESS", "PYTHONPATH"):  # what jobs import is what they were sent with
         variables.pop(name, None)
-    with tempfile.TemporaryDirectory(prefix="ray", ignore_cleanup_errors=True) as scratch:
-        log = Path(scratch) / "ray_start.log"
-        with log.open("w") as output:
-            process = subprocess.Popen(
-                [binaries / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
-                + [f"--{name}={port}" for name, port in ports.items()]
-                + [f"--num-cpus={num_cpus}", f"--temp-dir={scratch}", "--object-store-memory=200000000"]
-                + ["--disable-usage-stats"],
-                env=variables,
-                stdout=output,
-                stderr=subprocess.STDOUT,
-            )
-        try:
-            _wait_for_jobs(head, process, log)
-            yield head
-        finally:
-            _end(process)
+    log = Path(scratch) / "ray_start.log"
+    with log.open("w") as output:
+        process = subprocess.Popen(
+            [binaries / "ray", "start", "--head", "--block", "--node-ip-address=127.0.0.1"]
+            + [f"--{name}={port}" for name, port in ports.items()]
+            + [f"--num-cpus={num_cpus}", f"--temp-dir={scratch}", "--object-store-memory=200000000"]
+            + ["--disable-usage-stats"],
+            env=variables,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+        )
+    try:
+        _wait_for_jobs(head, process, log)
+        yield head
+    finally:
+        _end(process)
+        shutil.rmtree(scratch, ignore_errors=True)
 
 
 def free_ports(number: int) -> list[int]:

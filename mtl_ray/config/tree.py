@@ -21,6 +21,7 @@ from mtl_ray.optim import AveragingConfig, OptimizerConfig, ScheduleConfig
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import TaskConfig, check_tasks
 from mtl_ray.tasks.check import in_architecture
+from mtl_ray.tracking import TrackingConfig
 from mtl_ray.weighting import StaticWeightingConfig, WeightingConfig
 
 
@@ -127,6 +128,7 @@ class Config(Settings):
     evaluation: EvaluationConfig = EvaluationConfig()
     fusion: FusionConfig | None = None
     """A ranking score from the tasks' predictions; null: none."""
+    tracking: TrackingConfig = TrackingConfig()
 
     @model_validator(mode="after")
     def _tasks_fit_together(self) -> Config:

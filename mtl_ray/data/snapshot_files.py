@@ -1,4 +1,4 @@
-"""A finished training set on disk: opening it and checking that it is whole."""
+"""A finished training set, in a folder or an object store: opening it and checking that it is whole."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from pydantic import ValidationError
 
 from mtl_ray.data.contract.result import CONTRACT_FILE, ContractResult
 from mtl_ray.data.manifest import FORMAT_VERSION, LABELS_FILE, MANIFEST_FILE, FileRecord, Manifest
-from mtl_ray.data.source_files import sha256_of_file
 from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import SnapshotError
 from mtl_ray.schema import BatchSchema
+from mtl_ray.storage import below, cache_folder, is_remote, mirror, sha256, sizes
 
 
 @dataclass(frozen=True)
@@ -23,9 +23,17 @@ class Snapshot:
     """A training set: Parquet shards by part, and the manifest that describes them."""
 
     path: Path
+    """Of the manifest and what else is small: this machine's mirror of them, where the training set is remote."""
     manifest: Manifest
     found: bool = True
     """Whether it existed before, rather than being built now."""
+    uri: str | None = None
+    """Where it lies in an object store; None: in `path`."""
+
+    @property
+    def place(self) -> str:
+        """Where it lies: its folder's absolute path, or its URI."""
+        return self.uri or str(self.path.absolute())
 
     @property
     def schema(self) -> BatchSchema:
@@ -33,8 +41,8 @@ class Snapshot:
         return self.manifest.batch_schema
 
     def files(self, part: str) -> list[tuple[str, int]]:
-        """(absolute path, rows) of the shards of `part` (train, validation or test) in row order."""
-        return [(str(self.path.absolute() / file.path), file.rows) for file in self.manifest.files[part]]
+        """(absolute path or URI, rows) of the shards of `part` (train, validation or test) in row order."""
+        return [(below(self.place, file.path), file.rows) for file in self.manifest.files[part]]
 
     def contract(self) -> ContractResult:
         """What the data contract found."""
@@ -44,7 +52,7 @@ class Snapshot:
         """What a job prints; JSON types only."""
         manifest = self.manifest
         return {
-            "training_set": str(self.path),
+            "training_set": self.uri or str(self.path),
             "found": self.found,
             "id": manifest.id,
             "service": manifest.service.service,
@@ -67,30 +75,33 @@ class Snapshot:
 
 
 def open_snapshot(path: str | Path, verify: bool = False, parts: Collection[str] = PARTS) -> Snapshot:
-    """The training set in the folder `path`.
+    """The training set in the folder or at the URI `path`.
 
     Checks that the manifest is there and readable and that every shard is there with its size; with `verify` also
     the checksum of every shard of `parts`, which reads them all. Raises `SnapshotError` naming the file that is absent
     or damaged.
     """
-    path = Path(path)
-    manifest = _read_manifest(path)
+    uri = str(path).rstrip("/") if is_remote(path) else None
+    path = Path(path) if uri is None else mirror(uri, cache_folder(uri), leave_out=PARTS)
+    manifest = _read_manifest(path, uri)
     for name in (CONTRACT_FILE, LABELS_FILE):
         if not (path / name).is_file():
             raise _damaged(path / name, "no such file")
+    snapshot = Snapshot(path, manifest, uri=uri)
+    there = None if uri is None else sizes(uri)
     for part, records in manifest.files.items():
         for record in records:
-            _check_file(path, record, verify and part in parts)
-    return Snapshot(path, manifest)
+            _check_file(snapshot, record, there, verify and part in parts)
+    return snapshot
 
 
-def _read_manifest(folder: Path) -> Manifest:
+def _read_manifest(folder: Path, uri: str | None) -> Manifest:
     file = folder / MANIFEST_FILE
-    if not folder.is_dir():
+    if not folder.is_dir() or (uri is not None and not file.is_file()):
         raise SnapshotError(
             "There is no training set here.",
-            where=str(folder),
-            found="no such folder" if not folder.exists() else "a file",
+            where=uri or str(folder),
+            found="no manifest" if uri is not None else "no such folder" if not folder.exists() else "a file",
             fix="build it with jobs/build_training_set.py, or correct the path",
         )
     if not file.is_file():
@@ -115,20 +126,22 @@ def _read_manifest(folder: Path) -> Manifest:
         raise _damaged(file, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
 
 
-def _check_file(folder: Path, record: FileRecord, verify: bool) -> None:
-    file = folder / record.path
-    if not file.is_file():
+def _check_file(snapshot: Snapshot, record: FileRecord, there: dict[str, int] | None, verify: bool) -> None:
+    """`there`: sizes of the objects by name, of a remote training set."""
+    file = below(snapshot.place, record.path)
+    local = snapshot.path / record.path
+    size = (local.stat().st_size if local.is_file() else None) if there is None else there.get(record.path)
+    if size is None:
         raise _damaged(file, "no such file")
-    size = file.stat().st_size
     if size != record.bytes:
         raise _damaged(file, f"{size} bytes", f"{record.bytes} bytes")
     if verify:
-        checksum = sha256_of_file(file)
+        checksum = sha256(file)
         if checksum != record.sha256:
             raise _damaged(file, f"sha256 {checksum}", f"sha256 {record.sha256}")
 
 
-def _damaged(file: Path, found: str, allowed: str | None = None) -> SnapshotError:
+def _damaged(file: Path | str, found: str, allowed: str | None = None) -> SnapshotError:
     return SnapshotError(
         "The training set is damaged.",
         where=str(file),

@@ -4,16 +4,25 @@ from __future__ import annotations
 
 import glob
 import hashlib
+from collections.abc import Sequence
 from pathlib import Path
-from urllib.parse import urlparse
 
 import pyarrow as pa
 import pyarrow.fs as pafs
 import pyarrow.parquet as pq
 
+from mtl_ray import storage
 from mtl_ray.schema import Settings
+from mtl_ray.storage import is_remote
 
-_CHUNK_BYTES = 8 << 20
+__all__ = [
+    "SourceFingerprint",
+    "content_hash",
+    "fingerprint",
+    "is_remote",
+    "parquet_files",
+    "source_columns",
+]
 
 
 class SourceFingerprint(Settings):
@@ -24,12 +33,6 @@ class SourceFingerprint(Settings):
     sha256: str
     """Local files: of their bytes. Remote files: of path, size and modification time, which is all that can be
     known without reading them whole."""
-
-
-def is_remote(path: str) -> bool:
-    """Whether `path` is a URI of another file system than this machine's."""
-    scheme = urlparse(path).scheme
-    return len(scheme) > 1 and scheme != "file"  # one letter is a drive
 
 
 def parquet_files(path: str | Path) -> list[Path]:
@@ -47,20 +50,11 @@ def parquet_files(path: str | Path) -> list[Path]:
     return sorted(Path(file) for file in glob.glob(text, recursive=True) if Path(file).is_file())  # noqa: PTH207
 
 
-def sha256_of_file(path: Path) -> str:
-    """Hexadecimal SHA-256 of the file's bytes."""
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(_CHUNK_BYTES):
-            digest.update(chunk)
-    return digest.hexdigest()
-
-
-def content_hash(files: list[Path]) -> str:
+def content_hash(files: Sequence[Path | str]) -> str:
     """One hash over the bytes of `files` in their order; their names do not matter, so a moved data set is the same."""
     digest = hashlib.sha256()
     for file in files:
-        digest.update(bytes.fromhex(sha256_of_file(file)))
+        digest.update(bytes.fromhex(storage.sha256(file)))
     return digest.hexdigest()
 
 

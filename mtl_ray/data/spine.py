@@ -11,9 +11,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges
-from mtl_ray.data.source_files import parquet_files
+from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges, files_of
 from mtl_ray.errors import DataError, nearest
+from mtl_ray.storage import told
 
 EVENT_TIMESTAMP = "event_timestamp"
 ROW_ID = "row_id"
@@ -84,9 +84,15 @@ class Spine:
         return self.rows.bytes_per_row([name for name in columns if name != ROW_ID]) + 8
 
 
-def spine_files(path: str | Path) -> list[Path]:
-    """The spine's Parquet files in the order that numbers its rows. Raises `DataError` where there is none."""
-    files = parquet_files(path)
+def spine_files(path: str | Path) -> list[str]:
+    """The spine's Parquet files, remote ones as URIs, in the order that numbers its rows.
+
+    Raises `DataError` where there is none and `StorageError` where an object store refuses.
+    """
+    try:
+        files = files_of(path)
+    except OSError as error:
+        raise told(str(path), error) from error
     if not files:
         raise DataError(
             "The spine has no Parquet file.",
@@ -143,7 +149,7 @@ def spine_schema(path: str | Path) -> pa.Schema:
     return _file_schema(spine_files(path)[0])
 
 
-def _file_schema(file: Path) -> pa.Schema:
+def _file_schema(file: str) -> pa.Schema:
     try:
         return pq.read_schema(file)
     except (pa.ArrowInvalid, OSError) as error:
@@ -152,7 +158,7 @@ def _file_schema(file: Path) -> pa.Schema:
         ) from error
 
 
-def _checked_schema(file: Path, wanted: Sequence[str], kinds: dict[str, str]) -> pa.Schema:
+def _checked_schema(file: str, wanted: Sequence[str], kinds: dict[str, str]) -> pa.Schema:
     """The wanted part of the file's schema."""
     schema = _file_schema(file)
     for column in wanted:
@@ -174,7 +180,7 @@ def _checked_schema(file: Path, wanted: Sequence[str], kinds: dict[str, str]) ->
     return pa.schema([schema.field(column) for column in wanted])
 
 
-def _check_same_types(schemas: Sequence[pa.Schema], files: Sequence[Path]) -> None:
+def _check_same_types(schemas: Sequence[pa.Schema], files: Sequence[str]) -> None:
     for schema, file in zip(schemas, files, strict=True):
         for field, first in zip(schema, schemas[0], strict=True):
             both = {field.type, first.type}

@@ -20,8 +20,9 @@ import ray
 import ray.data
 
 from mtl_ray.data.packing import packed
-from mtl_ray.data.plan import BatchPlan, Segment, Window
+from mtl_ray.data.plan import BatchPlan, Chunk, Segment, Window
 from mtl_ray.schema import BatchSchema
+from mtl_ray.storage import filesystem_of, is_remote, patient
 
 PADDING_ROW_ID = -1
 
@@ -80,8 +81,7 @@ def read_window(window: Window, columns: list[str]) -> pa.Table:
     """Read, permute and pad one window. Padding repeats the first row with row_id -1 and nothing observed."""
     tables = []
     for read in window.reads:
-        with pq.ParquetFile(read.chunk.file) as file:
-            group = file.read_row_group(read.chunk.row_group, columns=columns)
+        group = _row_group(read.chunk, columns)
         tables.append(group.slice(read.begin, read.end - read.begin))
     table = pa.concat_tables(tables).combine_chunks()
     if window.permutation is not None:
@@ -89,6 +89,13 @@ def read_window(window: Window, columns: list[str]) -> pa.Table:
     if window.padding:
         table = pa.concat_tables([table, _padding(table, window.padding)])
     return table.combine_chunks()
+
+
+@patient
+def _row_group(chunk: Chunk, columns: list[str]) -> pa.Table:
+    filesystem, path = filesystem_of(chunk.file) if is_remote(chunk.file) else (None, chunk.file)
+    with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=filesystem is not None) as file:
+        return file.read_row_group(chunk.row_group, columns=columns)
 
 
 def _padding(table: pa.Table, rows: int) -> pa.Table:

@@ -21,10 +21,11 @@ from mtl_ray.evaluation.summarise import summarise
 from mtl_ray.evaluation.truth import read_truth, with_truth
 from mtl_ray.predictor import Predictor
 from mtl_ray.run_folder import RunFolder
+from mtl_ray.tracking import add_metrics
 
 
-def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> EvaluationResult:
-    """Evaluate the checkpoint `which` (best, last or a folder name) of the run at `path` on `part`.
+def evaluate(place: Path | str, part: str, which: str, say: Callable[[str], None]) -> EvaluationResult:
+    """Evaluate the checkpoint `which` (best, last or a folder name) of the run at `place` on `part`.
 
     Writes `evaluation/predictions/`, `evaluation/<part>.json` and `evaluation/diagnostics.json` in the run folder.
 
@@ -36,12 +37,12 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
     """
     if part not in PARTS:
         raise ConfigError("Unknown part of the training set.", where="--split", found=part, allowed=", ".join(PARTS))
-    run = RunFolder.open(path)
+    run = RunFolder.open(place)
     config = run.config()
     check_resources(config.training.cpus_per_worker, 1 if config.training.use_gpu else 0)
     folder = run.checkpoint(which)
     checkpoint = load_checkpoint(folder)
-    snapshot = open_snapshot(Path(run.summary()["training_set"]), verify=True)
+    snapshot = open_snapshot(run.summary()["training_set"], verify=True)
     if checkpoint.context.training_set != snapshot.manifest.id:
         raise CheckpointError(
             "The checkpoint was trained on another training set than the run names.",
@@ -62,7 +63,7 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
         truth = read_truth(config.evaluation.truth, snapshot.manifest.join_keys, list(config.tasks))
     rows = sum(count for _, count in snapshot.files(part))
     say(f"predicting {rows:,} rows of {part} with {folder.name}")
-    predictions = predict_part(config, snapshot, part, folder, run.predictions(part))
+    predictions = predict_part(config, snapshot, part, run.checkpoint_place(folder.name), run.predictions(part))
     if truth is not None:
         predictions = with_truth(predictions, truth)
     say(f"computing metrics with {config.evaluation.replicates} bootstrap resamples")
@@ -91,7 +92,18 @@ def evaluate(path: Path, part: str, which: str, say: Callable[[str], None]) -> E
         )
         results = results.model_copy(update={"score": score})
     write_result(results, run.path)
+    add_metrics(run.path, _by_name(results), checkpoint.position.step)
     say("looking into the model: gates, gradients, size")
     gpu = config.training.use_gpu and torch.cuda.is_available()
     write_diagnostics(diagnose(Predictor(checkpoint, "cuda" if gpu else "cpu"), snapshot, part), run.path)
+    run.publish()
     return results
+
+
+def _by_name(results: EvaluationResult) -> dict[str, float | None]:
+    """`<split>/<task>/<metric>` to its value."""
+    return {
+        f"{results.split}/{task.task}/{name}": metric.value
+        for task in results.tasks
+        for name, metric in task.metrics.items()
+    }

@@ -7,23 +7,25 @@ from pathlib import Path
 
 import pyarrow as pa
 
-from mtl_ray.checkpoint import add_fusion
+from mtl_ray.checkpoint import CHECKSUMS_FILE, add_fusion
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot
 from mtl_ray.evaluation.columns import group_numbers
 from mtl_ray.evaluation.predict import predict_part
 from mtl_ray.fusion import Fusion
 from mtl_ray.fusion.tune import tuned
+from mtl_ray.storage import is_remote, local_copy, upload
 
 PART = "validation"
 
 
 def fit_fusion(
-    config: Config, snapshot: Snapshot, checkpoint: Path, predictions: Path, say: Callable[[str], None]
+    config: Config, snapshot: Snapshot, checkpoint: str, predictions: Path, say: Callable[[str], None]
 ) -> Fusion | None:
     """Choose the weights of `config.fusion` and store them with the `checkpoint`; None where the config has none.
 
-    `predictions`: folder for those of the validation part, which are written where there is something to tune.
+    `checkpoint`: where every process can read it. `predictions`: folder for those of the validation part, which are
+    written where there is something to tune.
     """
     fusion = config.fusion
     if fusion is None:
@@ -33,7 +35,10 @@ def fit_fusion(
         say(f"tuning the ranking score on {PART}: {fusion.tune.trials} sets of weights")
         table = predict_part(config, snapshot, PART, checkpoint, predictions)
         found = tuned_on(config, table)
-    add_fusion(checkpoint, found)
+    folder = local_copy(checkpoint)
+    add_fusion(folder, found)
+    if is_remote(checkpoint):
+        upload(folder, checkpoint, last=(CHECKSUMS_FILE,))
     return found
 
 

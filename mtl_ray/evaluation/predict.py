@@ -23,6 +23,7 @@ from mtl_ray.errors import MtlRayError
 from mtl_ray.fusion.config import SCORE_COLUMN
 from mtl_ray.predictor import Predictor
 from mtl_ray.schema import BatchSchema
+from mtl_ray.storage import local_copy
 
 
 @lru_cache(maxsize=1)
@@ -66,11 +67,13 @@ def prediction_table(
     return pa.table(columns)
 
 
-def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path, out: Path) -> pa.Table:
+def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: str, out: Path) -> pa.Table:
     """Predict every row of `part` once, write `<out>/*.parquet` and return them all, ordered by row_id.
 
     Ray spreads the blocks over the cluster's CPUs or GPUs. Written aside and moved when complete. Raises
     `MtlRayError` where a row is absent or there twice.
+
+    `checkpoint`: where every process can read it.
     """
     training = config.training
     carried = ["row_id", *snapshot.manifest.join_keys, "event_timestamp"]
@@ -79,10 +82,10 @@ def predict_part(config: Config, snapshot: Snapshot, part: str, checkpoint: Path
     stored = snapshot.schema
     columns = list(dict.fromkeys([*batch_columns(stored), *carried]))
     device = "cuda" if training.use_gpu else "cpu"
-    state = checkpoint_state(checkpoint)
+    state = checkpoint_state(local_copy(checkpoint))
 
     def predict(block: pa.Table) -> pa.Table:
-        return prediction_table(predictor_of(str(checkpoint), device, state), block, carried, stored)
+        return prediction_table(predictor_of(checkpoint, device, state), block, carried, stored)
 
     with ray_session(training.cpus_per_worker):
         rows = ray.data.read_parquet([path for path, _ in snapshot.files(part)])

@@ -9,6 +9,6 @@ page          template and style to HTML, written whole
 
 from __future__ import annotations
 
-from mtl_ray.report.page import write_report
+from mtl_ray.report.page import publish_report, write_report
 
-__all__ = ["write_report"]
+__all__ = ["publish_report", "write_report"]

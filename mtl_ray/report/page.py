@@ -14,10 +14,23 @@ from mtl_ray.report.content import Page, collect
 from mtl_ray.report.formatting import ABSENT
 from mtl_ray.report.run_files import read_run
 from mtl_ray.report.templates import environment, resource
+from mtl_ray.run_folder import RunFolder
+from mtl_ray.storage import below
+from mtl_ray.tracking import add_report
 
 REPORT_FILE = "report.html"
 
 PACKAGE = "mtl_ray.report"
+
+
+def publish_report(place: Path | str) -> str:
+    """Write the report of the run at `place`, and bring it to its MLflow run and its object store, where it has them;
+    returns where it lies. Raises as `write_report` does."""
+    run = RunFolder.open(place)
+    report = write_report(run.path)
+    add_report(run.path, report)
+    run.publish()
+    return below(run.place, REPORT_FILE)
 
 
 def write_report(run: Path) -> Path:

@@ -18,7 +18,7 @@ from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
-from mtl_ray.cluster import check_resources, ray_session
+from mtl_ray.cluster import check_cluster, check_resources, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.contract import CONTRACT_FILE
 from mtl_ray.data.contract.table import summary_line
@@ -26,20 +26,22 @@ from mtl_ray.data.narrowing import check_narrowing, narrowed, narrowed_statistic
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.splits import PARTS
-from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.staging import writable_place
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.fit_fusion import fit_fusion
 from mtl_ray.models.next_item import check_two_towers
 from mtl_ray.optim.sharded import check_installed
-from mtl_ray.run_folder import RunFolder, mark_latest, write_json
+from mtl_ray.run_folder import CHECKPOINTS, SUMMARY_FILE, RunFolder, mark_latest, write_json
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
-from mtl_ray.tracking import MetricsLog
+from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
 from mtl_ray.training.place import STREAM
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
+from mtl_ray.training.restoring import newest_intact
+from mtl_ray.training.run_records import RunRecords
 from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
 
 Say = Callable[[str], None]
@@ -59,6 +61,7 @@ def train(
     show: Callable[[Record], None],
     snapshot: Snapshot | None = None,
     parts: Sequence[str] = ("train",),
+    run: RunFolder | None = None,
 ) -> TrainingOutcome:
     """Find or build the training set, train, and leave a run folder.
 
@@ -71,23 +74,27 @@ def train(
             where it came from.
         parts: of the training set to learn from. With the validation part among them the validation metrics are of
             rows that were learnt, and say nothing.
+        run: a run to go on with; None: a new one.
 
     Raises:
         UserError: something that the user can mend, before any worker has started.
         MtlRayError: training failed; the message names the run folder, whose last checkpoint is whole.
     """
-    writable_folder(config.storage)
+    writable_place(config.storage)
     workers = config.training.workers
     if config.training.placement == "sharded":
         check_installed()
     check_resources(workers * config.training.cpus_per_worker, workers if config.training.use_gpu else 0)
+    if config.tracking.mlflow is not None:
+        check_mlflow(config.tracking.mlflow, config.storage)
     if snapshot is None:
         snapshot = verified_training_set(config, say)
     check_trainable(config, snapshot)
     plan = plan_batches(config, snapshot, parts)
-    run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
+    if run is None:
+        run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
     shutil.copyfile(snapshot.path / CONTRACT_FILE, run.path / CONTRACT_FILE)
-    say(f"run folder {run.path}")
+    say(f"run folder {run.place}")
     if config.training.placement == "sharded":
         say(_about_sharding(config))
     if config.training.profile and plan.total_batches < PROFILE_FROM + PROFILED:
@@ -99,13 +106,27 @@ def train(
         f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
         f"{plan.global_batch_size:,} rows an epoch, up to {config.training.epochs} epochs"
     )
-    with ray_session(workers * config.training.cpus_per_worker):
+    with RunRecords(config, run, show) as records:
+        summary = _trained(config, snapshot, plan, run, records, say)
+    mark_latest(run)
+    return TrainingOutcome(run, summary)
+
+
+def _trained(
+    config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, records: RunRecords, say: Say
+) -> dict[str, Any]:
+    """Train on Ray; returns the summary, which is written."""
+    training = config.training
+    with ray_session(training.workers * training.cpus_per_worker):
+        check_cluster(training.workers, training.cpus_per_worker, training.use_gpu)
         say("Ray is up, workers are starting")
-        result = fit(config, snapshot, plan, run, show)
+        result = fit(config, snapshot, plan, run, records.receive)
+        if "failed" in result.return_value:
+            raise MtlRayError(f"Training failed: {result.return_value['failed']}\n  run:     {run.place}")
         if "diverged" in result.return_value:
-            raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.path}")
-        best = max(result.best_checkpoints, key=lambda entry: entry[1][SCORE])[0]
-        fusion = fit_fusion(config, snapshot, Path(best.path), run.predictions("validation"), say)
+            raise DivergedError(f"{result.return_value['diverged']}\n  run:     {run.place}")
+        best = Path(max(result.best_checkpoints, key=lambda entry: entry[1][SCORE])[0].path).name
+        fusion = fit_fusion(config, snapshot, run.checkpoint_place(best), run.predictions("validation"), say)
     position = TrainingPosition.model_validate(result.return_value["position"])
     summary = {
         "epochs": position.epoch - 1,
@@ -116,14 +137,15 @@ def train(
         "stopped_early": position.epoch <= config.training.epochs,
         "seconds": result.return_value["seconds"],
         "parameters": result.return_value["parameters"],
-        "training_set": str(snapshot.path.absolute()),
-        "checkpoints": {"best": Path(best.path).name, "last": Path(result.checkpoint.path).name},
+        "training_set": snapshot.place,
+        "checkpoints": {"best": best, "last": Path(result.checkpoint.path).name},
     }
     if fusion is not None:
         summary["score"] = fusion.model_dump()
-    write_json(run.path / "summary.json", summary)
-    mark_latest(run)
-    return TrainingOutcome(run, summary)
+    write_json(run.path / SUMMARY_FILE, summary)
+    run.publish()
+    records.keep()
+    return summary
 
 
 def _about_sharding(config: Config) -> str:
@@ -144,7 +166,7 @@ def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS
     say(f"data contract: {summary_line(snapshot.contract())}")
     if snapshot.found:
         say("verifying its checksums")
-        open_snapshot(snapshot.path, verify=True, parts=parts)
+        open_snapshot(snapshot.place, verify=True, parts=parts)
     return snapshot
 
 
@@ -243,7 +265,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     board = start_board()
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board, run.path)},
+        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board, run)},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=training.workers,
@@ -251,33 +273,22 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
             resources_per_worker={"CPU": training.cpus_per_worker, **({"GPU": 1} if training.use_gpu else {})},
         ),
         run_config=RunConfig(
-            storage_path=str(run.path),
-            name=checkpoints.name,
+            storage_path=run.place,
+            name=CHECKPOINTS,
             failure_config=FailureConfig(max_failures=training.max_failures),
-            checkpoint_config=CheckpointConfig(num_to_keep=1, checkpoint_score_attribute=SCORE),
+            checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_score_attribute=SCORE),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
         datasets={STREAM: stream},
         dataset_config=DataConfig(execution_options=stream_options()),
     )
-    log = MetricsLog(run.path)
-
-    def receive(record: Record) -> None:
-        if record["kind"] == "epoch":
-            log.log_epoch(record)
-        elif record["kind"] == "step":
-            log.log_step(record)
-        show(record)
-
     try:
-        with BoardReader(board, receive), _sigint_restored():
+        with BoardReader(board, show), _sigint_restored():
             return trainer.fit()
     except SystemExit:  # how Ray Train ends the process once Ctrl-C has stopped the workers
-        raise InterruptedRunError(f"Interrupted. The run folder {run.path} keeps what was reached.") from None
+        raise InterruptedRunError(f"Interrupted. The run folder {run.place} keeps what was reached.") from None
     except ray.train.TrainingFailedError as error:
-        raise MtlRayError(f"Training failed. The run folder {run.path} keeps what was reached.\n{error}") from error
-    finally:
-        log.close()
+        raise MtlRayError(f"Training failed. The run folder {run.place} keeps what was reached.\n{error}") from error
 
 
 @contextmanager
@@ -293,13 +304,7 @@ def _sigint_restored() -> Iterator[None]:
         signal.signal(signal.SIGINT, before)
 
 
-def latest_position(checkpoints: Path) -> Position:
-    """Where the checkpoint stands that Ray Train would restore; the beginning where there is none."""
-    if not any(checkpoints.glob("checkpoint_*")):
-        return Position()
-    latest = ray.train.Result.from_path(str(checkpoints)).checkpoint
-    if latest is None:
-        return Position()
-    with latest.as_directory() as folder:
-        position = TrainingPosition.model_validate_json((Path(folder) / "position.json").read_text())
-    return Position(position.epoch, position.batch)
+def latest_position(checkpoints: str) -> Position:
+    """Where the checkpoint stands that the workers will go on from; the beginning where there is none."""
+    with newest_intact(checkpoints) as found:
+        return Position() if found is None else Position(found[1].epoch, found[1].batch)

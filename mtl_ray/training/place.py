@@ -13,6 +13,7 @@ import ray.train.torch
 import torch
 
 from mtl_ray.training.progress import Record
+from mtl_ray.training.restoring import newest_intact
 
 STREAM = "stream"
 """Name of the Ray Dataset that the workers read."""
@@ -39,10 +40,11 @@ class TrainingPlace(Protocol):
 
 
 class RayTrainPlace:
-    """A Ray Train worker; records go to a `ProgressBoard` actor."""
+    """A Ray Train worker; records go to a `ProgressBoard` actor. `checkpoints`: folder or URI of the run's."""
 
-    def __init__(self, board: Any) -> None:
+    def __init__(self, board: Any, checkpoints: str) -> None:
         self._board = board
+        self._checkpoints = checkpoints
 
     def device(self) -> torch.device:
         return ray.train.torch.get_device()
@@ -53,12 +55,8 @@ class RayTrainPlace:
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:
-        reported = ray.train.get_checkpoint()
-        if reported is None:
-            yield None
-            return
-        with reported.as_directory() as folder:
-            yield Path(folder)
+        with newest_intact(self._checkpoints) as found:
+            yield None if found is None else found[0]
 
     def report(self, metrics: dict[str, Any], folder: Path | None) -> None:
         checkpoint = None if folder is None else ray.train.Checkpoint.from_directory(str(folder))

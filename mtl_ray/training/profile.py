@@ -118,6 +118,6 @@ class Profiling:
         )
 
     def _write(self, found: StepProfile) -> None:
-        self._folder.mkdir(exist_ok=True)
+        self._folder.mkdir(parents=True, exist_ok=True)
         self._profile.export_chrome_trace(str(self._folder / TRACE_FILE))
         (self._folder / PROFILE_FILE).write_text(found.model_dump_json(indent=1))

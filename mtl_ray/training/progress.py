@@ -19,6 +19,15 @@ class ProgressBoard:
 
     def __init__(self) -> None:
         self._records: list[Record] = []
+        self._failure: str | None = None
+
+    def fail(self, words: str) -> None:
+        """A rank met an error that would come again; the first one counts."""
+        self._failure = self._failure or words
+
+    def failure(self) -> str | None:
+        """What `fail` was told; None before."""
+        return self._failure
 
     def post(self, record: Record) -> None:
         """Add a record."""

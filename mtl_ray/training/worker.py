@@ -6,11 +6,12 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import nullcontext
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import ray
 import torch
 
 from mtl_ray import distributed
@@ -23,13 +24,17 @@ from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
+from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
+from mtl_ray.training.faults import FAULTS, told_of
+from mtl_ray.training.gauges import TrainingGauges
 from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.place import RayTrainPlace, TrainingPlace
 from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
+from mtl_ray.training.worker_log import worker_log
 
 SCORE = "checkpoint_score"
 """Reported with every checkpoint: the signed value of the early-stopping metric where it was the best so far."""
@@ -50,8 +55,8 @@ class WorkerSetup:
     """The snapshot's schema, which may have more tasks than the model."""
     board: Any
     """Handle of the `ProgressBoard` actor."""
-    run: Path
-    """The run folder, which every process sees."""
+    run: RunFolder
+    """Every process sees its `place`."""
 
 
 def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
@@ -62,15 +67,22 @@ def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
 
     Returns:
         `position` (the final `TrainingPosition`), `parameters` (of the model) and `seconds` (since the worker began),
-        or else `diverged`, the message of a DivergedError.
+        or else `diverged`, the message of a DivergedError, or `failed`, that of an error which would come again.
     """
     setup = parameters["setup"]
-    trainer = Trainer(setup, RayTrainPlace(setup.board))
+    board = setup.board
+    if (failure := ray.get(board.failure.remote())) is not None:
+        return {"failed": failure}
     try:
+        trainer = Trainer(setup, RayTrainPlace(board, setup.run.checkpoints))
         trainer.run()
     except DivergedError as error:
         # Returned, not raised: Ray would start the workers again, and they would diverge again.
         return {"diverged": str(error)}
+    except FAULTS as error:
+        # Raised, because the other ranks wait in collectives for this one; once they are started again they end above.
+        ray.get(board.fail.remote(told_of(error)))
+        raise
     return {
         "position": trainer.state.position.model_dump(),
         "parameters": trainer.parameters,
@@ -87,6 +99,8 @@ class Trainer:
         self.place = place
         self.config = config = setup.config
         self.device = place.device()
+        self.gauges = TrainingGauges(setup.run.path.name, distributed.rank())
+        self.log = worker_log(setup.run.path.name, distributed.rank())
         keep_freed_memory()
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
@@ -123,7 +137,7 @@ class Trainer:
         self.log_every = config.training.log_every or max(1, batches // 20)
         self.profiling: Profiling | None = None
         if config.training.profile and distributed.rank() == 0:
-            self.profiling = Profiling(setup.run, self.device, setup.plan.global_batch_size)
+            self.profiling = Profiling(setup.run.path, self.device, setup.plan.global_batch_size)
 
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
@@ -152,6 +166,7 @@ class Trainer:
                 "embedding_optimizer": self._embedding_optimizer(rows),
             }
         )
+        self.log.info("training on %s, one of %d workers", self.device, distributed.world_size())
         self.stream = self._stream()
 
     def train_epoch(self) -> None:
@@ -180,8 +195,10 @@ class Trainer:
 
     def _restore(self) -> None:
         with self.place.checkpoint() as folder:
-            if folder is not None:
-                self.state.restore(load_checkpoint(folder))
+            if folder is None:
+                return
+            self.state.restore(load_checkpoint(folder))
+        self.log.info("going on after step %d", self.state.position.step)
 
     def _stopped(self) -> bool:
         patience = self.config.training.early_stopping.patience
@@ -200,7 +217,7 @@ class Trainer:
         every = self.config.training.checkpoint_every
         clock = Clock()
         for done in range(position.batch + 1, batches + 1):
-            with span(INPUT):
+            with span(INPUT), clock.waiting():
                 batch, _ = next(stream)
             if len(batch) != self.share:
                 raise MtlRayError(f"rank {distributed.rank()} received {len(batch)} rows of a batch, not {self.share}")
@@ -224,6 +241,7 @@ class Trainer:
     def _profile_step(self, step: int) -> None:
         if self.profiling is not None and self.profiling.after_step(step):
             assert self.profiling.found is not None
+            self.setup.run.publish()
             self._post({"kind": "profile", "step": step, "words": self.profiling.found.in_words()})
 
     def _log_step(self, clock: Clock, step: int) -> None:
@@ -231,6 +249,9 @@ class Trainer:
         losses = self.step.totals.means()
         self.step.totals.reset()
         position = self.state.position
+        self.gauges.set(step, clock.rows / clock.seconds / distributed.world_size(), clock.waited_share)
+        if distributed.rank() == 0:
+            self.gauges.set_losses(losses)
         self._post(
             {
                 "kind": "step",
@@ -241,6 +262,7 @@ class Trainer:
                 "rows": clock.rows,
                 "seconds": round(time.monotonic() - self.started, 3),
                 "samples_per_second": round(clock.rows / clock.seconds, 1),
+                "input_wait_share": round(clock.waited_share, 4),
                 "learning_rate": self.state.learning_rate,
                 **self._training_losses(losses),
                 **self._task_weights(),
@@ -281,6 +303,7 @@ class Trainer:
             "best": better,
         }
         self._post(record)
+        self.log.info("epoch %d is done after %d steps", position.epoch, position.step)
         sign = 1.0 if training.early_stopping.greater_is_better else -1.0
         self._report(record, score=sign * metrics[metric] if better else NOT_THE_BEST)
 
@@ -328,11 +351,14 @@ class Trainer:
 
 
 class Clock:
-    """Rows over all ranks, and seconds since the first of them were there."""
+    """Rows over all ranks, seconds since the first of them were there, and the share of all its time in which this rank
+    waited for rows."""
 
     def __init__(self) -> None:
         self.rows = 0
+        self._made = time.monotonic()
         self._begin: float | None = None
+        self._waited = 0.0
 
     def start(self) -> None:
         """Begin to count; later calls do nothing."""
@@ -344,3 +370,15 @@ class Clock:
         """Seconds since `start`."""
         begin = time.monotonic() if self._begin is None else self._begin
         return max(time.monotonic() - begin, 1e-9)
+
+    @contextmanager
+    def waiting(self) -> Iterator[None]:
+        """Count the block as waiting."""
+        begin = time.monotonic()
+        yield
+        self._waited += time.monotonic() - begin
+
+    @property
+    def waited_share(self) -> float:
+        """Of the time since the clock was made."""
+        return self._waited / max(time.monotonic() - self._made, 1e-9)

@@ -26,6 +26,7 @@ from mtl_ray.data.plan import BatchPlan, Position
 from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.data.stream import local_batches
 from mtl_ray.errors import MtlRayError
+from mtl_ray.run_folder import RunFolder
 from mtl_ray.training.launch import columns_read, model_context, plan_batches
 from mtl_ray.training.progress import Record
 from mtl_ray.training.worker import NOT_THE_BEST, SCORE, Trainer, WorkerSetup
@@ -110,7 +111,8 @@ class OneWorkerTrial(tune.Trainable):
         place = _Actor(
             plan, columns_read(config, context), checkpoint, self._kept, self._progress, config.training.use_gpu
         )
-        setup = WorkerSetup(config, context, plan, self._snapshot.schema, None, Path(self._folder.name))
+        run = RunFolder.at(Path(self._folder.name) / f"trial-{self._point['number']}", config)
+        setup = WorkerSetup(config, context, plan, self._snapshot.schema, None, run)
         trainer = Trainer(setup, place)
         trainer.begin()
         return trainer

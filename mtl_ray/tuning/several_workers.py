@@ -16,6 +16,7 @@ from mtl_ray.run_folder import RunFolder
 from mtl_ray.tracking import METRICS_FILE, read_metrics
 from mtl_ray.training.launch import fit, plan_batches
 from mtl_ray.training.progress import Record
+from mtl_ray.training.run_records import RunRecords
 from mtl_ray.tuning.trial import POINT, Point, TrialProgress, TrialSetup
 
 RUNS = "runs"
@@ -43,8 +44,10 @@ def train_on_workers(config: dict[str, Any], setup: TrialSetup) -> None:
             tune.report(progress.reported(setup, over))
 
     try:
-        result = fit(trial, snapshot, plan_batches(trial, snapshot), run, show)
-        if "diverged" in result.return_value:
-            tune.report(progress.failed(result.return_value["diverged"]))
+        with RunRecords(trial, run, show) as records:
+            result = fit(trial, snapshot, plan_batches(trial, snapshot), run, records.receive)
+        for end in ("diverged", "failed"):
+            if end in result.return_value:
+                tune.report(progress.failed(result.return_value[end]))
     except MtlRayError as error:
         tune.report(progress.failed(str(error)))

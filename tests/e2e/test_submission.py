@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import os
 import signal
-import socket
 import subprocess
 import sys
-import threading
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 import requests
 
+from tests.forwarder import Forwarder
 from tests.ray_head import RayHead, free_ports, ray_head
 
 ROOT = Path(__file__).parents[2]
@@ -233,65 +231,3 @@ def job_id(told: str) -> str:
 def statuses(head: RayHead) -> dict[str, str]:
     jobs = requests.get(f"{head.dashboard}/api/jobs/", headers=head.headers(), timeout=30).json()
     return {job["submission_id"]: job["status"] for job in jobs}
-
-
-class Forwarder:
-    """A TCP port that leads to another one, and can be cut."""
-
-    def __init__(self, target: int) -> None:
-        self.port = free_ports(1)[0]
-        self._target = target
-        self._open: list[socket.socket] = []
-        self._cut_until = 0.0
-        self._server = socket.create_server(("127.0.0.1", self.port))
-
-    def cut(self, seconds: float) -> None:
-        """End every connection, and each new one for some seconds."""
-        self._cut_until = time.monotonic() + seconds
-        for each in self._open:
-            _close(each)
-
-    def __enter__(self) -> Forwarder:
-        threading.Thread(target=self._accept, daemon=True).start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.cut(0)
-        _close(self._server)
-
-    def _accept(self) -> None:
-        while True:
-            try:
-                near, _ = self._server.accept()
-            except OSError:
-                return
-            if time.monotonic() < self._cut_until:
-                _close(near)
-                continue
-            far = socket.create_connection(("127.0.0.1", self._target))
-            self._open += [near, far]
-            _in_thread(lambda near=near, far=far: _copy(near, far))  # type: ignore[misc]
-            _in_thread(lambda near=near, far=far: _copy(far, near))  # type: ignore[misc]
-
-
-def _in_thread(call: Callable[[], None]) -> None:
-    threading.Thread(target=call, daemon=True).start()
-
-
-def _copy(source: socket.socket, target: socket.socket) -> None:
-    try:
-        while block := source.recv(65536):
-            target.sendall(block)
-    except OSError:
-        pass
-    finally:
-        _close(target)
-
-
-def _close(each: socket.socket) -> None:
-    try:
-        each.shutdown(socket.SHUT_RDWR)
-    except OSError:
-        pass
-    finally:
-        each.close()

@@ -26,7 +26,7 @@ def test_storage_that_refuses_files() -> None:
 
 
 def test_remote_storage_is_told_apart() -> None:
-    with pytest.raises(StorageError, match="not supported yet") as caught:
+    with pytest.raises(StorageError, match="local or mounted folder alone") as caught:
         writable_folder("s3://bucket/runs")
     assert "s3://bucket/runs" in str(caught.value)
 

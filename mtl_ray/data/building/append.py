@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from mtl_ray.data.feature_store import FeatureRepo
 from mtl_ray.data.join.fragments import atomic_file
 from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges
-from mtl_ray.data.manifest import LABELS_FILE, AppendRecord, FileRecord
+from mtl_ray.data.manifest import LABELS_FILE, MANIFEST_FILE, AppendRecord, FileRecord
 from mtl_ray.data.preprocessing import Preprocessing, PreprocessingConfig
 from mtl_ray.data.preprocessing_state import PreprocessingState
 from mtl_ray.data.snapshot_files import Snapshot, open_snapshot
@@ -32,6 +32,7 @@ from mtl_ray.data.task_inputs import task_input_columns
 from mtl_ray.data.training_set_config import TrainingSetConfig
 from mtl_ray.data.vocabulary_growth import Growth, grow
 from mtl_ray.errors import DataError, SnapshotError
+from mtl_ray.storage import below, fetch, is_remote, newest_first
 from mtl_ray.tasks import TaskConfig
 
 
@@ -95,7 +96,7 @@ class Base:
                 name = f"{target}/base-{number:05d}.parquet"
                 number += 1
                 (result / target).mkdir(exist_ok=True)
-                _link(self.snapshot.path / record.path, result / name)
+                _link(below(self.snapshot.place, record.path), result / name)
                 old[target].append(record.model_copy(update={"path": name}))
         return {part: (*old[part], *merged[part]) for part in PARTS}
 
@@ -127,22 +128,22 @@ class Base:
 
 
 def open_base(
-    folder: Path,
-    path: Path | None,
+    place: str,
+    path: str | Path | None,
     since: datetime,
     repo: FeatureRepo,
     config: TrainingSetConfig,
     tasks: Mapping[str, TaskConfig],
     group_by: str | None,
 ) -> Base:
-    """The training set at `path`, or the newest of the service in `folder`, checked to take new rows from `since` on.
+    """The training set at `path`, or the newest of the service at `place`, checked to take new rows from `since` on.
 
     Raises `SnapshotError` where there is none or it was built otherwise, and `DataError` for a time without a zone or
     within the rows that it holds.
     """
     if since.utcoffset() is None:
         raise DataError("--since needs a time zone.", where="--since", found=since.isoformat(), fix=f"{since}+00:00")
-    snapshot = open_snapshot(path if path is not None else _newest(folder, repo.spec.service))
+    snapshot = open_snapshot(path if path is not None else _newest(place, repo.spec.service))
     manifest = snapshot.manifest
     last = manifest.boundaries.last
     if since <= last:
@@ -177,16 +178,16 @@ def open_base(
     return Base(snapshot, since, config.split.by == "time")
 
 
-def _newest(folder: Path, service: str) -> Path:
-    found = [path for path in folder.glob(f"{service}-*") if (path / "manifest.json").is_file()]
-    if not found:
+def _newest(place: str, service: str) -> str:
+    manifests = newest_first(place, f"{service}-*/{MANIFEST_FILE}")
+    if not manifests:
         raise SnapshotError(
             "There is no training set to append to.",
-            where=str(folder),
+            where=place,
             found=f"none of service {service}",
             fix="build one first, without --since, or name one with --base",
         )
-    return max(found, key=lambda path: (path / "manifest.json").stat().st_mtime_ns)
+    return below(place, manifests[0].rsplit("/", 1)[0])
 
 
 def _check_same(what: str, now: Any, then: Any, snapshot: Snapshot) -> None:
@@ -200,8 +201,11 @@ def _check_same(what: str, now: Any, then: Any, snapshot: Snapshot) -> None:
         )
 
 
-def _link(source: Path, target: Path) -> None:
+def _link(source: str, target: Path) -> None:
     target.unlink(missing_ok=True)
+    if is_remote(source):
+        fetch(source, target)
+        return
     try:
         os.link(source, target)
     except OSError:  # another file system, or one without links

@@ -21,10 +21,10 @@ from mtl_ray.data.join.fragments import atomic_file, fragment_stands, new_fragme
 from mtl_ray.data.manifest import ROW_GROUP_ROWS, FileRecord
 from mtl_ray.data.packing import packed
 from mtl_ray.data.preprocessing import AGE_PREFIX, LIST_PREFIX, VECTOR_PREFIX, Preprocessing
-from mtl_ray.data.source_files import sha256_of_file
 from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID
 from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import DataError
+from mtl_ray.storage import sha256
 
 TASK_INPUTS = "task_inputs"
 
@@ -137,7 +137,7 @@ def write_shard(build: Build, plan: ShardPlan, label: int) -> tuple[int, FileRec
                 write_statistics=False,
             )
     rows = min(plan.rows_per_shard, plan.rows(part) - number * plan.rows_per_shard)
-    return part, FileRecord(path=name, rows=rows, bytes=file.stat().st_size, sha256=sha256_of_file(file))
+    return part, FileRecord(path=name, rows=rows, bytes=file.stat().st_size, sha256=sha256(file))
 
 
 def _encoded(rows: PreparedRows, preprocessing: Preprocessing, carried: Sequence[str], *, leaks: bool) -> pa.Table:

@@ -1,0 +1,56 @@
+"""Beginning a training, or going on with one whose driver was lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from mtl_ray.config import Config
+from mtl_ray.errors import ConfigError
+from mtl_ray.run_folder import SUMMARY_FILE, RunFolder, unfinished_run
+from mtl_ray.training.launch import Say, TrainingOutcome, train
+from mtl_ray.training.progress import Record
+
+AUTO = "auto"
+
+
+def train_or_resume(
+    config: Config | None, again: str | None, say: Say, show: Callable[[Record], None]
+) -> TrainingOutcome:
+    """Train `config` anew, or go on with a run from its newest checkpoint that is whole, to the same end.
+
+    Args:
+        config: None where `again` names a run, whose config is used.
+        again: None for a new run; a run's folder or URI; or `auto` for the newest run of exactly this config that has
+            not ended, and a new one where there is none, which is how a job that may be submitted again is written.
+        say, show: as of `train`.
+
+    Raises:
+        ConfigError: neither config nor run, both, or a run that has ended.
+        CheckpointError: no such run, or none of its checkpoints is whole.
+        Others as `train` does.
+    """
+    if config is not None and again in (None, AUTO):
+        run = None if again is None else unfinished_run(config)
+        if run is not None:
+            say(f"going on with {run.place}")
+        return train(config, say, show, run=run)
+    if config is None and again not in (None, AUTO):
+        return _resume(str(again), say, show)
+    raise ConfigError(
+        "What is to be trained is not said, or said twice.",
+        where="--config, --resume",
+        found=f"{'a' if config else 'no'} config, --resume={again}",
+        allowed="--config CONFIG, --resume RUN, or --config CONFIG --resume auto",
+    )
+
+
+def _resume(place: str, say: Say, show: Callable[[Record], None]) -> TrainingOutcome:
+    run = RunFolder.open(place)
+    if (run.path / SUMMARY_FILE).is_file():
+        raise ConfigError(
+            "This run has ended: there is nothing to go on with.",
+            where=f"--resume {place}",
+            fix="evaluate it with jobs/evaluate.py, or train anew",
+        )
+    say(f"going on with {run.place}")
+    return train(run.config(), say, show, run=run)
