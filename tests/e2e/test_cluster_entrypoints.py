@@ -130,8 +130,10 @@ def test_build_and_train(applied: Container, entrypoints: dict[str, str]) -> Non
     assert list((run / "checkpoints").iterdir())
 
 
-@pytest.mark.skipif(not (ROOT / "jobs/tune.py").is_file(), reason="jobs/tune.py is not there yet")
 def test_tune(applied: Container, entrypoints: dict[str, str]) -> None:
     command = re.sub(r"--trials \d+ --concurrent \d+ --time-budget \S+", SMALL_SEARCH, entrypoints["RayJob/tune"])
     assert SMALL_SEARCH in command
-    assert applied.result(f"{command} {SMALL}")
+    found = applied.result(f"{command} {SMALL}")
+    assert found["trials"] == 2
+    assert found["failures"] == 0
+    assert found["front"]

@@ -11,6 +11,7 @@ import pytest
 import yaml
 
 from mtl_ray.config import load_config
+from mtl_ray.tuning.load import load_space
 from tests.k8s.conftest import OVERLAYS
 from tests.k8s.objects import K8S, Object, config_map, ray_jobs, render
 
@@ -38,6 +39,12 @@ def test_the_mounted_config_is_the_main_job(overlays: dict[str, list[Object]], o
 
 
 @pytest.mark.parametrize("overlay", OVERLAYS)
+def test_the_mounted_space_is_the_main_job_s(overlays: dict[str, list[Object]], overlay: str) -> None:
+    mounted = config_map(overlays[overlay], "training-config")["search_space.yaml"]
+    assert yaml.safe_load(mounted) == yaml.safe_load((K8S.parent / "jobs/configs/ecommerce_space.yaml").read_text())
+
+
+@pytest.mark.parametrize("overlay", OVERLAYS)
 def test_every_entrypoint_makes_a_config(overlays: dict[str, list[Object]], overlay: str, tmp_path: Path) -> None:
     texts = config_map(overlays[overlay], "training-config")
     for name, text in texts.items():
@@ -51,7 +58,7 @@ def test_every_entrypoint_makes_a_config(overlays: dict[str, list[Object]], over
         loaded = load_config(tmp_path / config.name, overrides)
         assert loaded.training.use_gpu == bool(overrides)
         if "--space" in words:
-            assert yaml.safe_load(texts[Path(options["--space"]).name])["space"]
+            assert load_space(tmp_path / Path(options["--space"]).name).space
 
 
 def test_the_places_of_an_object_store(overlays: dict[str, list[Object]]) -> None:

@@ -37,7 +37,6 @@ def _command(entrypoint: str) -> Iterator[str]:
         yield f"the entrypoint is not python -m jobs.NAME: {entrypoint!r}"
         return
     package, _, name = words[2].partition(".")
-    # jobs/tune.py may come later than its manifest
-    known = {file.stem for file in (K8S.parent / "jobs").glob("*.py")} | {"tune"}
+    known = {file.stem for file in (K8S.parent / "jobs").glob("*.py")}
     if package != "jobs" or name not in known:
         yield f"there is no {words[2]}"
