@@ -106,6 +106,8 @@ class OneWorkerTrial(tune.Trainable):
 
     def _start(self, checkpoint: Path | None) -> Trainer:
         config = self._setup.config(self._point["values"], self._point["seed"])
+        # As Ray has it for a worker of so many CPUs; a member of a population may hold more than it uses.
+        torch.set_num_threads(max(1, int(config.training.cpus_per_worker)))
         plan = plan_batches(config, self._snapshot)
         context = model_context(config, self._snapshot)
         place = _Actor(

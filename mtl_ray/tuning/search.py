@@ -103,13 +103,14 @@ def search(
         say(f"search folder {folder.path}")
         say(f"{number} trials, {at_a_time} at a time")
         tuner = tune.Tuner(
-            _trainable(folder, config, settings),
+            _trainable(folder, config, settings, at_a_time),
             param_space=_population(searcher, settings, number),
             tune_config=tune.TuneConfig(
                 search_alg=None if settings.scheduler.name in POPULATIONS else searcher,
                 scheduler=build_scheduler(settings.scheduler, settings.space, _longest(config, settings)),
                 num_samples=1 if settings.scheduler.name in POPULATIONS else number,
-                max_concurrent_trials=at_a_time,
+                # Tune would not even create the other members of a population: they are kept apart by their CPUs.
+                max_concurrent_trials=None if settings.scheduler.name in POPULATIONS else at_a_time,
                 time_budget_s=time_budget,
                 reuse_actors=config.training.workers == 1,
                 trial_dirname_creator=_folder_name,
@@ -153,7 +154,7 @@ def resume(path: Path, say: Say) -> Outcome:
     with ray_session(asked.concurrent * cpus):
         _check_room(cpus, gpus, config)
         say(f"going on with {folder.path}")
-        trainable = _trainable(folder, config, settings)
+        trainable = _trainable(folder, config, settings, asked.concurrent)
         tuner = tune.Tuner.restore(str(folder.tune), trainable, resume_errored=False)
         return _run(tuner, folder, say)
 
@@ -216,7 +217,7 @@ def _check_room(cpus: float, gpus: float, config: Config) -> None:
         )
 
 
-def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings) -> Any:
+def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, at_a_time: int) -> Any:
     objective = check_search(config, settings)
     setup = TrialSetup(
         base=config.model_dump(mode="json"),
@@ -229,8 +230,17 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings) -
     if training.workers > 1:
         driver: Any = tune.with_parameters(train_on_workers, setup=setup)
         return tune.with_resources(driver, PlacementGroupFactory([{"CPU": 0.01}]))
-    place = {"CPU": training.cpus_per_worker, **({"GPU": settings.gpu_share} if training.use_gpu else {})}
+    cpus = training.cpus_per_worker
+    if settings.scheduler.name in POPULATIONS:
+        cpus = max(cpus, _share_of_cpus(at_a_time))
+    place = {"CPU": cpus, **({"GPU": settings.gpu_share} if training.use_gpu else {})}
     return tune.with_resources(tune.with_parameters(OneWorkerTrial, setup=setup), PlacementGroupFactory([place]))
+
+
+def _share_of_cpus(at_a_time: int) -> float:
+    """CPUs that a trial holds so that no more than `at_a_time` fit, as far as that goes on one node each."""
+    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
+    return float(min(max(nodes), math.floor(sum(nodes) / at_a_time)))
 
 
 def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointConfig:
