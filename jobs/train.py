@@ -24,9 +24,9 @@ def main(
     resume: Annotated[str | None, typer.Option(help="A run to go on with, or auto: one of this config.")] = None,
 ) -> None:
     """Train; the result names the run folder."""
-    c = None if config is None else load_config(config, overrides or ())
+    parsed = None if config is None else load_config(config, overrides or ())
     with TrainingView(console) as view:
-        outcome = train_or_resume(c, resume, say, view.show)
+        outcome = train_or_resume(parsed, resume, say, view.show)
     report = publish_report(outcome.run.place)
     emit({"run": outcome.run.place, **outcome.summary, "report": report})
 
