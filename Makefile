@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 CONFIG ?= jobs/configs/ecommerce_mmoe.yaml
 
-.PHONY: install demo test check scan format clean
+.PHONY: install demo test test-slow check scan format clean
 
 install: .venv/installed
 
@@ -26,6 +26,10 @@ demo: install
 test: install
 	$(BIN)/python -m pytest tests/e2e tests/fault
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity tests/k8s
+
+# What takes minutes: object stores, a training as a submitted job, populations, trials of several workers.
+test-slow: install
+	$(BIN)/python -m pytest -m slow tests/e2e tests/fault
 
 check: install
 	$(BIN)/ruff check .

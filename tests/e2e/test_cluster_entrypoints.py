@@ -130,6 +130,7 @@ def test_build_and_train(applied: Container, entrypoints: dict[str, str]) -> Non
     assert list((run / "checkpoints").iterdir())
 
 
+@pytest.mark.slow
 def test_tune(applied: Container, entrypoints: dict[str, str]) -> None:
     command = re.sub(r"--trials \d+ --concurrent \d+ --time-budget \S+", SMALL_SEARCH, entrypoints["RayJob/tune"])
     assert SMALL_SEARCH in command

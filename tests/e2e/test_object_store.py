@@ -35,6 +35,7 @@ def server() -> Iterator[S3Server]:
         yield server
 
 
+@pytest.mark.slow
 @pytest.mark.usefixtures("ray_cluster")
 def test_the_main_job_in_a_bucket(shop: Any, server: S3Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = f"s3://{server.bucket}/shop"

@@ -28,6 +28,7 @@ def head(shop: Any) -> Iterator[RayHead]:
         yield head
 
 
+@pytest.mark.slow
 def test_a_training_as_a_job(head: RayHead, shop: Any, tmp_path: Path) -> None:
     storage = tmp_path / "runs"
     config = {

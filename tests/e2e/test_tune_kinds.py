@@ -80,6 +80,7 @@ def test_a_search_starts_from_another_one(tree: dict[str, Any], two: Outcome) ->
         search(parse_config(tree), outside, 2, 2, None, said.append)
 
 
+@pytest.mark.slow
 def test_a_trial_with_two_workers_is_a_ray_train_run_with_the_same_result(tree: dict[str, Any], two: Outcome) -> None:
     found = searched(tree, {"space": WEIGHTS, "objective": LEFT}, 1, workers=2)
     (trial,) = found.trials
@@ -101,6 +102,7 @@ def test_a_trial_that_diverges_is_a_row_and_no_end(tree: dict[str, Any]) -> None
     assert found.front == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["median", "hyperband", "pb2"])
 def test_schedulers(tree: dict[str, Any], scheduler: str) -> None:
     ranges = {"training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
+import pytest
 import yaml
 
 from tests import planted_conflict
@@ -24,6 +25,7 @@ SPACE: dict[str, Any] = {
 }
 
 
+@pytest.mark.slow
 def test_a_population_goes_on_with_its_members(tmp_path: Path) -> None:
     tree = planted_conflict.config(tmp_path)
     stopping = {"metric": "validation/left/loss", "patience": 1}

@@ -51,7 +51,7 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(
             resumed.append(record["step"])
         if not killed and record["kind"] == "step" and record["epoch"] == 2 and record["epoch_step"] >= 6:
             if torn:
-                tear(max(places[0].glob("checkpoints/checkpoint_*")) / "model.safetensors")
+                tear(max(places[0].glob("checkpoints/checkpoint_*/model.safetensors")))
             workers = [
                 process
                 for process in psutil.Process().children(recursive=True)
