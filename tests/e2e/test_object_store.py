@@ -48,7 +48,7 @@ def test_the_main_job_in_a_bucket(shop: Any, server: S3Server, tmp_path: Path, m
     storage.upload(Path(config["training_set"]["spine"]), spine)
     path = tmp_path / "config.yaml"
     training_set = {**config["training_set"], "spine": spine}
-    path.write_text(yaml.safe_dump({**config, "storage": place, "training_set": training_set}))
+    path.write_text(yaml.safe_dump({**config, "storage": place, "training_set": training_set}, sort_keys=False))
 
     command = [sys.executable, "jobs/train.py", "--config", str(path), "--resume", "auto"]
     told = killed_after("epoch 1 ", command, shop)

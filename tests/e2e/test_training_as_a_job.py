@@ -38,7 +38,7 @@ def test_a_training_as_a_job(head: RayHead, shop: Any, tmp_path: Path) -> None:
         "tracking": {"mlflow": {"register_as": "shop"}},
     }
     path = tmp_path / "config.yaml"
-    path.write_text(yaml.safe_dump(config))
+    path.write_text(yaml.safe_dump(config, sort_keys=False))
 
     seen: set[str] = set()
     with started(head, "python", "-m", "jobs.train", "--config", str(path)) as job:
