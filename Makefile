@@ -27,7 +27,7 @@ test: install
 	$(BIN)/python -m pytest tests/e2e tests/fault
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity tests/k8s
 
-# What takes minutes: object stores, a training as a submitted job, populations, trials of several workers.
+# What takes minutes: object stores, a training as a submitted job, the manifests' commands, most of the searches.
 test-slow: install
 	$(BIN)/python -m pytest -m slow tests/e2e tests/fault
 

@@ -24,6 +24,7 @@ from tests.k8s.objects import K8S, Object, config_map, key, ray_jobs, render
 ROOT = K8S.parent
 
 pytestmark = [
+    pytest.mark.slow,
     pytest.mark.usefixtures("ray_cluster"),
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: it renders the manifests"),
 ]
@@ -130,7 +131,6 @@ def test_build_and_train(applied: Container, entrypoints: dict[str, str]) -> Non
     assert list((run / "checkpoints").iterdir())
 
 
-@pytest.mark.slow
 def test_tune(applied: Container, entrypoints: dict[str, str]) -> None:
     command = re.sub(r"--trials \d+ --concurrent \d+ --time-budget \S+", SMALL_SEARCH, entrypoints["RayJob/tune"])
     assert SMALL_SEARCH in command

@@ -17,7 +17,7 @@ from mtl_ray.tuning.search import search
 from mtl_ray.tuning.settings import SearchSettings
 from tests import planted_conflict
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 LEFT, RIGHT = "validation/left/roc_auc", "validation/right/roc_auc"
 WEIGHTS = {"tasks.*.weight": {"simplex": ["left", "right"]}}
@@ -80,7 +80,6 @@ def test_a_search_starts_from_another_one(tree: dict[str, Any], two: Outcome) ->
         search(parse_config(tree), outside, 2, 2, None, said.append)
 
 
-@pytest.mark.slow
 def test_a_trial_with_two_workers_is_a_ray_train_run_with_the_same_result(tree: dict[str, Any], two: Outcome) -> None:
     found = searched(tree, {"space": WEIGHTS, "objective": LEFT}, 1, workers=2)
     (trial,) = found.trials
@@ -102,7 +101,6 @@ def test_a_trial_that_diverges_is_a_row_and_no_end(tree: dict[str, Any]) -> None
     assert found.front == (0,)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("scheduler", ["median", "hyperband", "pb2"])
 def test_schedulers(tree: dict[str, Any], scheduler: str) -> None:
     ranges = {"training.optimizer.learning_rate": {"loguniform": [1e-4, 1e-1]}}

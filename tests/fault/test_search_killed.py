@@ -16,6 +16,8 @@ from mtl_ray.tuning.search import search
 from tests import planted_conflict
 from tests.tuning_search import epochs, logs, run_job, running
 
+pytestmark = pytest.mark.slow
+
 # A grid: what is tried does not depend on who came first.
 SPACE: dict[str, Any] = {
     "space": {"training.optimizer.learning_rate": {"choice": [0.01, 0.1]}},
