@@ -201,7 +201,14 @@ def started(environment: dict[str, str], *arguments: str) -> subprocess.Popen[st
     """A job that prints 16 lines in 5 seconds."""
     command = [sys.executable, str(ROOT / "jobs" / "submit.py"), *arguments, "--", "python", "-c", COUNT]
     return subprocess.Popen(
-        command, cwd=ROOT, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        command,
+        cwd=ROOT,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        # Who runs tests in the background may ignore Ctrl-C, which a process hands down.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
 
 
