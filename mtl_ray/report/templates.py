@@ -7,9 +7,13 @@ from importlib.resources import files
 from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
+FRAME = "frame.html"
+"""What pages extend; it lies here, whatever the package."""
+
 
 def environment(package: str) -> Environment:
-    """Finds templates in `package`; escapes what is filled in, and takes a name that was not given for a mistake.
+    """Finds templates in `package`, and FRAME; escapes what is filled in, and takes a name that was not given for a
+    mistake.
 
     The filter `breakable` lets a name break after underscores.
     """
@@ -18,7 +22,7 @@ def environment(package: str) -> Environment:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
-        loader=FunctionLoader(lambda name: resource(package, name)),
+        loader=FunctionLoader(lambda name: resource("mtl_ray.report" if name == FRAME else package, name)),
     )
     pages.filters["breakable"] = _breakable
     return pages

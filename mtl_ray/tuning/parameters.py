@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Annotated, Any, Self
 
@@ -15,11 +16,11 @@ SIMPLEX_KEY = "tasks.*.weight"
 """The key of a `Simplex`, which stands for the weights of several tasks at once."""
 
 
-class _RangeSettings(Settings):
+class _RangeSettings(Settings, ABC):
     @property
+    @abstractmethod
     def bounds(self) -> Range:
         """Smallest and largest value."""
-        raise NotImplementedError
 
     def corners(self) -> list[Any]:
         """Values that are checked before the search starts."""
