@@ -25,14 +25,17 @@ from mtl_ray.schema import BatchSchema
 from mtl_ray.storage import filesystem_of, is_remote, patient
 
 PADDING_ROW_ID = -1
+SHARES = "shares"
+"""The column of a stream."""
 
 
 def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.Dataset:
-    """The plan's rows as a Ray Dataset whose blocks are the workers' shares of the global batches.
+    """The plan's rows as a Ray Dataset of one column, whose every row is a rank's part of one window.
 
-    Block k * workers + r holds the rows of rank r in global batch k, global_batch_size / workers of them. Under
-    `preserve_order` and an equal `streaming_split`, Ray hands the blocks out in turn, so that rank r receives
-    exactly its shares, in order.
+    Such a part is an Arrow stream with a record batch for the rank's share of each global batch; `shares` reads it. Ray
+    Data spends milliseconds on each block, whatever its size, and a window has many batches. Row k * workers + r is of
+    rank r, and a block by itself: under `preserve_order` and an equal `streaming_split`, Ray hands the blocks out in
+    turn, so that rank r receives exactly its shares, in order.
 
     Args:
         plan: what to read.
@@ -43,11 +46,33 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
 
     def read(ids: dict[str, Any]) -> pa.Table:
         segment, window, skipped = items[int(ids["id"][0])]
-        table = read_window(segment.window(window), columns)
-        return table.slice(skipped * segment.global_batch_size)
+        table = read_window(segment.window(window), columns).slice(skipped * segment.global_batch_size)
+        return _by_rank(table, workers, segment.global_batch_size // workers)
 
     stream = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(read, batch_size=1)
-    return stream.repartition(target_num_rows_per_block=plan.global_batch_size // workers)
+    return stream.repartition(target_num_rows_per_block=1)
+
+
+def _by_rank(table: pa.Table, ranks: int, share: int) -> pa.Table:
+    """Global batches, one after the other, to one row a rank."""
+    sink = pa.BufferOutputStream()
+    ends = [0]
+    for rank in range(ranks):
+        with pa.ipc.new_stream(sink, table.schema) as writer:
+            for begin in range(rank * share, table.num_rows, ranks * share):
+                writer.write_table(table.slice(begin, share))
+        ends.append(sink.tell())
+    offsets = pa.py_buffer(np.array(ends, dtype=np.int64))
+    parts = pa.LargeBinaryArray.from_buffers(pa.large_binary(), ranks, [None, offsets, sink.getvalue()])
+    return pa.table({SHARES: parts})
+
+
+def shares(block: pa.Table) -> Iterator[pa.Table]:
+    """A rank's share of each global batch in a block of `batch_stream`; views of its memory."""
+    for part in block.column(SHARES):
+        with pa.ipc.open_stream(part.as_buffer()) as batches:
+            for batch in batches:
+                yield pa.Table.from_batches([batch])
 
 
 def stream_options() -> ray.data.ExecutionOptions:

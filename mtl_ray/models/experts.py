@@ -17,9 +17,10 @@ from mtl_ray.models.norm import Norm, build_norm
 class Experts(nn.Module):
     """`[B, D_in]` to `[E, B, D_out]`: each expert is what `MLP` is, with weights of its own.
 
-    The weights of a layer are stacked to `[E, in, out]`, so that E experts cost one matrix product a layer. Biases
-    and norms are kept flat, `[E * out]`: a parameter of two or more dimensions is a weight matrix, everywhere
-    in the models, and weight decay relies on it.
+    The weights of a layer are stacked to `[E, in, out]`, so that E experts cost one matrix product a layer. On the CPU
+    they go one after the other through all their layers: what one expert has in between then stays in the core's cache,
+    and lies as bf16 products want it. Biases and norms are kept flat, `[E * out]`: a parameter of two or more
+    dimensions is a weight matrix, everywhere in the models, and weight decay relies on it.
     """
 
     def __init__(
@@ -51,9 +52,27 @@ class Experts(nn.Module):
 
     def forward(self, x_BD: Tensor) -> Tensor:
         """`[E, B, D_out]` from one input `[B, D_in]`, or from one for each expert, `[E, B, D_in]`."""
+        if x_BD.device.type == "cpu" and not len(self.norms):
+            return self._one_by_one(x_BD)
         for layer in range(len(self.weights)):
             x_BD = self.layer(layer, x_BD)
         return x_BD
+
+    def _one_by_one(self, x: Tensor) -> Tensor:
+        """As `forward`, which stacks them row by row: who mixes experts wants `[B, E, D_out]`."""
+        layers = [
+            (weight.unbind(), bias.view(self.num_experts, -1).unbind())
+            for weight, bias in zip(self.weights, self.biases, strict=True)
+        ]
+        if torch.is_autocast_enabled(x.device.type):
+            # Once, not once an expert.
+            x = x.to(torch.get_autocast_dtype(x.device.type))
+        outputs = []
+        for expert, h_BH in enumerate(x if x.ndim == 3 else (x,) * self.num_experts):
+            for weights, biases in layers:
+                h_BH = self._activated(torch.addmm(biases[expert], h_BH, weights[expert]))
+            outputs.append(h_BH)
+        return torch.stack(outputs, dim=1).transpose(0, 1)
 
     def layer(self, layer: int, x: Tensor) -> Tensor:
         """One layer alone: `[E, B, out]` from `[E, B, in]`, or from `[B, in]`, which all experts then read."""
@@ -71,4 +90,7 @@ class Experts(nn.Module):
         """Norm, activation and dropout."""
         if len(self.norms):
             h_EBH = self.norms[layer](h_EBH)
-        return F.dropout(self._activation(h_EBH), self._dropout, self.training)
+        return self._activated(h_EBH)
+
+    def _activated(self, h: Tensor) -> Tensor:
+        return F.dropout(self._activation(h), self._dropout, self.training)

@@ -12,6 +12,7 @@ import ray.train
 import ray.train.torch
 import torch
 
+from mtl_ray.data.stream import shares
 from mtl_ray.training.progress import Record
 from mtl_ray.training.restoring import newest_intact
 
@@ -51,7 +52,8 @@ class RayTrainPlace:
 
     def tables(self) -> Iterator[pa.Table]:
         shard = ray.train.get_dataset_shard(STREAM)
-        yield from shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=4)
+        for block in shard.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=1):
+            yield from shares(block)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:

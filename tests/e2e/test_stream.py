@@ -15,7 +15,7 @@ import ray
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
-from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, local_batches, read_window, stream_options
+from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, local_batches, read_window, shares, stream_options
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -51,14 +51,14 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> BatchPlan:
 
 
 def delivered(plan: BatchPlan, workers: int) -> list[list[pa.Table]]:
-    """By rank, the blocks as they arrive; the first rank is slower than the others."""
+    """By rank, the shares as they arrive; the first rank is slower than the others."""
 
     # Within the function, so that it travels by value: Ray's processes cannot import test modules.
     @ray.remote(num_cpus=0)
     def consume(shard: Any, pause: float) -> list[pa.Table]:
         blocks = []
         for block in shard.iter_batches(batch_size=None, batch_format="pyarrow"):
-            blocks.append(block)
+            blocks += shares(block)
             time.sleep(pause)
         return blocks
 

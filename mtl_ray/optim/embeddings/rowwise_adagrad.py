@@ -57,7 +57,9 @@ class RowwiseAdagrad(Optimizer):
         sum_N = self.state[parameter]["sum"]
         sum_R = sum_N[rows_R] + gradient_RD.square().mean(dim=1)
         sum_N[rows_R] = sum_R
+        old_RD = parameter.index_select(0, rows_R)
         step_RD = gradient_RD * (group["lr"] / (sum_R.sqrt() + group["eps"]))[:, None]
         if group["weight_decay"]:
-            step_RD += parameter[rows_R] * (group["lr"] * group["weight_decay"])
-        parameter.index_add_(0, rows_R, step_RD, alpha=-1.0)
+            step_RD += old_RD * (group["lr"] * group["weight_decay"])
+        # Every row stands once: copying is a third of adding.
+        parameter.index_copy_(0, rows_R, old_RD.sub_(step_RD))

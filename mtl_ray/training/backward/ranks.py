@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -56,7 +57,9 @@ def exchange_rows(tables: Sequence[nn.Parameter]) -> None:
 
 
 def summed_by_row(rows_N: Tensor, gradient_ND: Tensor) -> tuple[Tensor, Tensor]:
-    """Each row once, ascending, `[R]`, and the sum of its gradients `[R, D]`."""
-    rows_R, place_N = torch.unique(rows_N, return_inverse=True)
-    total_RD = gradient_ND.new_zeros(len(rows_R), gradient_ND.shape[1])
-    return rows_R, total_RD.index_add_(0, place_N, gradient_ND)
+    """Each row once, ascending, `[R]`, and the sum of its gradients `[R, D]`, added up in their order."""
+    # Sorted, then summed row by row: scattered additions are three times as slow, and on a GPU in no fixed order.
+    sorted_N, place_N = torch.sort(rows_N.int(), stable=True)
+    rows_R, count_R = torch.unique_consecutive(sorted_N, return_counts=True)
+    begin_R = torch.cumsum(count_R, dim=0) - count_R
+    return rows_R.long(), F.embedding_bag(place_N, gradient_ND, begin_R, mode="sum")
