@@ -55,6 +55,7 @@ class TrainingView:
 
     def _start(self, record: Record) -> None:
         workers = f"{record['workers']} worker{'s are' if record['workers'] > 1 else ' is'} ready on {record['device']}"
+        workers += f" ({record['arithmetic']})"
         again = f", going on after step {record['step']:,}" if record["step"] else ""
         tables = f"{record['embedding_rows']:,} embedding rows ({record['embedding_optimizer']})"
         self._console.print(

@@ -26,6 +26,7 @@ from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
+from mtl_ray.training.arithmetic import arithmetic
 from mtl_ray.training.faults import FAULTS, told_of
 from mtl_ray.training.gauges import TrainingGauges
 from mtl_ray.training.memory import keep_freed_memory
@@ -161,6 +162,7 @@ class Trainer:
                 "step": self.state.position.step,
                 "workers": distributed.world_size(),
                 "device": str(self.device),
+                "arithmetic": arithmetic(self.device, self.config.training.precision),
                 "parameters": self.parameters,
                 "embedding_rows": rows,
                 "embedding_optimizer": self._embedding_optimizer(rows),

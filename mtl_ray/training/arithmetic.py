@@ -1,0 +1,23 @@
+"""What a rank computes in, and what its machine could."""
+
+from __future__ import annotations
+
+import torch
+
+
+def arithmetic(device: torch.device, precision: str) -> str:
+    """In words: the precision, the threads of a CPU, and whether bf16 would be faster here."""
+    words = precision
+    if device.type == "cpu":
+        threads = torch.get_num_threads()
+        words += f" on {threads} thread{'s' if threads > 1 else ''} each"
+    if precision == "fp32" and has_bf16_products(device):
+        words += f", while this {device.type.upper()} has units for bf16 products (training.precision=bf16)"
+    return words
+
+
+def has_bf16_products(device: torch.device) -> bool:
+    """Whether matrix products in bf16 have units of their own, several times as fast as those in float32."""
+    if device.type == "cuda":
+        return torch.cuda.get_device_capability(device) >= (8, 0)
+    return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
