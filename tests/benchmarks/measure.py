@@ -23,7 +23,9 @@ from typing import Any, Protocol
 
 import psutil
 
-_POLL_SECONDS = 0.05
+_POLL_SECONDS, _POLL_SHARE = 0.05, 0.02
+"""Between two looks at the processes of a side: at least so many seconds, and so much of the time that it has run.
+Looking costs milliseconds for each process, and the side has the same cores."""
 _MB = 1e6
 
 
@@ -91,7 +93,7 @@ def _watch(child: subprocess.Popen[bytes], report: Path, limit_seconds: float | 
     descendants: dict[int, psutil.Process] = {}
     try:
         while child.poll() is None:
-            time.sleep(_POLL_SECONDS)
+            time.sleep(max(_POLL_SECONDS, _POLL_SHARE * (time.monotonic() - started)))
             if limit_seconds is not None and time.monotonic() - started > limit_seconds:
                 return peak, True
             if not (report / "started").exists() or (report / "finished").exists():

@@ -103,6 +103,10 @@ def of(seen: set[str], name: str, **tags: str) -> list[str]:
     return [each for each in seen if each.startswith(name + "{") and all(tag in each for tag in wanted)]
 
 
+OF_RAY_DATA = {"_StatsActor", "_AutoscalingCoordinatorActor", "_UsageCollectionActor"}
+"""One each a cluster, which Ray Data keeps for its next execution, whosever that is; they take no CPU."""
+
+
 def remaining(head: RayHead) -> list[Any]:
     """Actors and placement groups that live, but for Ray's own."""
     deadline = time.monotonic() + 60
@@ -114,7 +118,9 @@ def remaining(head: RayHead) -> list[Any]:
             left += [
                 each
                 for each in found
-                if each["state"] != ended and each.get("ray_namespace") != "SUPERVISOR_ACTOR_RAY_NAMESPACE"
+                if each["state"] != ended
+                and each.get("ray_namespace") != "SUPERVISOR_ACTOR_RAY_NAMESPACE"
+                and each.get("class_name") not in OF_RAY_DATA
             ]
         if not left or time.monotonic() > deadline:
             return left

@@ -10,7 +10,7 @@ import psutil
 
 NAME = "RayTrainWorker"
 """In the title that Ray gives a worker's process."""
-EVERY = 0.25
+EVERY = 2.0
 """Seconds between two looks."""
 
 
