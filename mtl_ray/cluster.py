@@ -11,9 +11,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 
 import ray
-import ray._private.state
 import ray.data
 import torch
+from ray.autoscaler.v2.utils import is_autoscaler_v2
 
 from mtl_ray.errors import ConfigError
 
@@ -85,24 +85,30 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
         )
 
 
+def scales_itself() -> bool:
+    """Whether the cluster that we are connected to adds nodes when somebody asks for more than there is.
+
+    Nobody but its autoscaler knows up to what: Ray's call for a cluster's limits answers on no open-source cluster.
+    """
+    return bool(is_autoscaler_v2(fetch_from_server=True))
+
+
 def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
 
-    One that scales itself is judged by the limits of its configuration, any other by its nodes, for which a cluster
-    that is just starting is given `NODES_JOIN_SECONDS`.
+    It is judged by its nodes, for which a cluster that is just starting is given `NODES_JOIN_SECONDS`; one that
+    `scales_itself` is not judged, because its nodes may come when the workers ask for them.
     """
-    cpus = workers * cpus_per_worker + READING_CPUS
-    limits = ray._private.state.state.get_max_resources_from_cluster_config()
-    if limits:
-        _check_fits(limits.get("CPU", 0), limits.get("GPU", 0), workers, cpus, use_gpu, "as it may grow")
+    if scales_itself():
         return
+    cpus = workers * cpus_per_worker + READING_CPUS
     deadline = time.monotonic() + NODES_JOIN_SECONDS
     while True:
         places, free_cpus, gpus = _of_nodes(cpus_per_worker)
         if time.monotonic() > deadline or (places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu):
             break
         time.sleep(0.5)
-    _check_fits(free_cpus, gpus, workers, cpus, use_gpu, "all nodes together")
+    _check_fits(free_cpus, gpus, workers, cpus, use_gpu)
     if places < workers:
         raise ConfigError(
             "No node of the cluster is large enough for so many workers.",
@@ -119,21 +125,21 @@ def _of_nodes(cpus_per_worker: float) -> tuple[int, float, float]:
     return places, sum(node.get("CPU", 0) for node in nodes), sum(node.get("GPU", 0) for node in nodes)
 
 
-def _check_fits(cpus: float, gpus: float, workers: int, needed: float, use_gpu: bool, which: str) -> None:
+def _check_fits(cpus: float, gpus: float, workers: int, needed: float, use_gpu: bool) -> None:
     if needed > cpus:
         raise ConfigError(
             "The cluster is too small for so many workers.",
             where="training.workers * training.cpus_per_worker",
-            found=f"{needed:g} CPUs with the {READING_CPUS} that the input needs; the cluster has {cpus:g}, {which}",
-            fix="fewer workers, training.cpus_per_worker, or a larger cluster (its autoscaler's limit)",
+            found=f"{needed:g} CPUs with the {READING_CPUS} that the input needs; the cluster has {cpus:g}",
+            fix="fewer workers, training.cpus_per_worker, or a larger cluster",
         )
     if use_gpu and workers > gpus:
         raise ConfigError(
             "The cluster has too few GPUs.",
             where="training.use_gpu, training.workers",
-            found=f"{workers} workers; the cluster has {gpus:g} GPUs, {which}",
+            found=f"{workers} workers; the cluster has {gpus:g} GPUs",
             allowed="one GPU a worker",
-            fix="fewer workers, training.use_gpu=false, or a larger cluster (its autoscaler's limit)",
+            fix="fewer workers, training.use_gpu=false, or a larger cluster",
         )
 
 

@@ -14,7 +14,7 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from mtl_ray.cluster import check_resources, ray_session
+from mtl_ray.cluster import check_resources, ray_session, scales_itself
 from mtl_ray.config import Config
 from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
@@ -202,7 +202,9 @@ def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
 
 
 def _check_room(cpus: float, gpus: float, config: Config) -> None:
-    """Raise ConfigError where the cluster as it is could never start a trial: Tune would wait for ever."""
+    """Raise ConfigError where the cluster could never start a trial: Tune would wait for ever."""
+    if scales_itself():
+        return
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     training = config.training
     each = sum(int(node.get("CPU", 0.0) / training.cpus_per_worker) for node in nodes)

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from mtl_ray.cluster import check_cluster, check_resources, ray_session
+from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.errors import ConfigError
 
 
@@ -55,26 +55,3 @@ def test_what_ray_prints_at_its_end_stays_out_of_stdout(
     captured = capsys.readouterr()
     assert captured.out == "the result\n"
     assert captured.err.split("\n")[:3] == ["started", "in between", "held back"]
-
-
-def test_a_cluster_that_can_never_have_so_many_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    nodes = [{"Alive": True, "Resources": {"CPU": 4.0}}, {"Alive": True, "Resources": {}}]
-    monkeypatch.setattr("mtl_ray.cluster.NODES_JOIN_SECONDS", 0.0)
-    monkeypatch.setattr("ray.nodes", lambda: nodes)
-    limits: dict[str, int] = {}
-    monkeypatch.setattr("ray._private.state.state.get_max_resources_from_cluster_config", lambda: limits)
-    check_cluster(3, 1, False)
-    with pytest.raises(ConfigError, match="too small for so many workers") as caught:
-        check_cluster(4, 1, False)  # nothing would read the input
-    assert "5 CPUs with the 1 that the input needs; the cluster has 4" in str(caught.value)
-    with pytest.raises(ConfigError, match="too few GPUs"):
-        check_cluster(1, 1, True)
-    nodes[1]["Resources"] = {"CPU": 4.0}
-    with pytest.raises(ConfigError, match="No node of the cluster is large enough") as caught:
-        check_cluster(1, 5, False)
-    assert "places for 0" in str(caught.value)
-    limits |= {"CPU": 64, "GPU": 4}
-    check_cluster(32, 1, False)
-    check_cluster(4, 8, True)
-    with pytest.raises(ConfigError, match="as it may grow"):
-        check_cluster(64, 1, False)
