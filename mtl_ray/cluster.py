@@ -7,14 +7,14 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
 
 import ray
 import ray.data
 import torch
-from ray.autoscaler.v2.utils import is_autoscaler_v2
 
+from mtl_ray.autoscaler import Bundle, can_never_have, scales_itself
 from mtl_ray.errors import ConfigError
 
 DATA_CPUS = 2
@@ -85,21 +85,14 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
         )
 
 
-def scales_itself() -> bool:
-    """Whether the cluster that we are connected to adds nodes when somebody asks for more than there is.
-
-    Nobody but its autoscaler knows up to what: Ray's call for a cluster's limits answers on no open-source cluster.
-    """
-    return bool(is_autoscaler_v2(fetch_from_server=True))
-
-
 def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
 
-    It is judged by its nodes, for which a cluster that is just starting is given `NODES_JOIN_SECONDS`; one that
-    `scales_itself` is not judged, because its nodes may come when the workers ask for them.
+    One that scales itself is judged by what its autoscaler says, any other by its nodes, for which a cluster that is
+    just starting is given `NODES_JOIN_SECONDS`.
     """
     if scales_itself():
+        check_growth(workers, cpus_per_worker, float(use_gpu), [{"CPU": READING_CPUS}])
         return
     cpus = workers * cpus_per_worker + READING_CPUS
     deadline = time.monotonic() + NODES_JOIN_SECONDS
@@ -115,6 +108,22 @@ def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
             where="training.workers, training.cpus_per_worker",
             found=f"{workers} workers of {cpus_per_worker:g} CPUs, and places for {places}",
             fix="fewer workers, fewer CPUs for each, or larger nodes",
+        )
+
+
+def check_growth(workers: int, cpus_per_worker: float, gpus_per_worker: float, beside: Sequence[Bundle] = ()) -> None:
+    """Raise ConfigError where the autoscaler of the cluster says that it can never have room for the workers.
+
+    `beside`: resources that are needed with them.
+    """
+    worker = {"CPU": cpus_per_worker, **({"GPU": gpus_per_worker} if gpus_per_worker else {})}
+    if can_never_have([worker] * workers + [*beside]):
+        each = f"{cpus_per_worker:g} CPUs" + (f" and {gpus_per_worker:g} GPUs" if gpus_per_worker else "")
+        raise ConfigError(
+            "The cluster can never have room for so many workers.",
+            where="training.workers, training.cpus_per_worker, training.use_gpu",
+            found=f"{workers} workers of {each}: its autoscaler has no nodes for them",
+            fix="fewer workers, less for each, or higher limits of the cluster's node groups",
         )
 
 

@@ -14,7 +14,8 @@ import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from mtl_ray.cluster import check_resources, ray_session, scales_itself
+from mtl_ray.autoscaler import scales_itself
+from mtl_ray.cluster import check_growth, check_resources, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
@@ -204,6 +205,7 @@ def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
 def _check_room(cpus: float, gpus: float, config: Config) -> None:
     """Raise ConfigError where the cluster could never start a trial: Tune would wait for ever."""
     if scales_itself():
+        check_growth(config.training.workers, config.training.cpus_per_worker, gpus / config.training.workers)
         return
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     training = config.training
