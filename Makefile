@@ -27,9 +27,10 @@ test: install
 	$(BIN)/python -m pytest tests/e2e tests/fault
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile tests/unit tests/parity tests/k8s
 
-# What takes minutes: object stores, a training as a submitted job, the manifests' commands, most of the searches.
+# What takes minutes: object stores, a training as a submitted job, the manifests' commands, most of the searches, and
+# clusters that lose nodes (tests/cluster, as root).
 test-slow: install
-	$(BIN)/python -m pytest -m slow tests/e2e tests/fault
+	$(BIN)/python -m pytest -m slow tests/e2e tests/fault tests/cluster
 
 check: install
 	$(BIN)/ruff check .

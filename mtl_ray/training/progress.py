@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any
 
 import ray
+from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Record = dict[str, Any]
 
@@ -40,8 +41,10 @@ class ProgressBoard:
 
 
 def start_board() -> Any:
-    """A `ProgressBoard` actor; ends with its last handle."""
-    return ray.remote(ProgressBoard).options(num_cpus=0).remote()
+    """A `ProgressBoard` actor on the driver's node, so that no other node's loss takes it away; ends with its last
+    handle."""
+    here = NodeAffinitySchedulingStrategy(ray.get_runtime_context().get_node_id(), soft=False)
+    return ray.remote(ProgressBoard).options(num_cpus=0, scheduling_strategy=here).remote()
 
 
 class BoardReader:
