@@ -26,6 +26,14 @@ class JobClient(JobSubmissionClient):
     def _do_request(self, method: str, endpoint: str, **options: Any) -> requests.Response:
         return super()._do_request(method, endpoint, timeout=TIMEOUT, **options)
 
+    def node_state(self, node: str) -> str | None:
+        """ALIVE or DEAD, of a node by its id; None where the cluster does not know it."""
+        only = {"filter_keys": "node_id", "filter_predicates": "=", "filter_values": node}
+        answer = self._do_request("GET", "/api/v0/nodes", params=only)
+        answer.raise_for_status()
+        found = answer.json()["data"]["result"]["result"]
+        return str(found[0]["state"]) if found else None
+
 
 def connect(address: str | None) -> JobClient:
     """A client of the job server at `address`, else at the one that the environment names.

@@ -56,14 +56,18 @@ class LogFollower:
         it was cancelled.
 
         Raises:
-            MtlRayError: the cluster cannot be reached for `patience` seconds, or no longer knows the job.
+            MtlRayError: the cluster cannot be reached for `patience` seconds, no longer knows the job, or has lost the
+            node of its driver.
             ClusterError: the cluster no longer accepts the token.
         """
         lost: float | None = None
         while True:
             ended = False
             try:
-                ended = (await self._details()).status.is_terminal()
+                details = await self._details()
+                ended = details.status.is_terminal()
+                if not ended:
+                    await self._check_driver(details)
                 if lost is not None:
                     self._say("connected again")
                     lost = None
@@ -100,8 +104,10 @@ class LogFollower:
                     waiting = waiting or asyncio.ensure_future(anext(pieces, None))
                     done, _ = await asyncio.wait({waiting}, timeout=SILENCE)
                     if not done:
-                        if (await self._details()).status.is_terminal() or time.monotonic() - heard > RENEW:
+                        details = await self._details()
+                        if details.status.is_terminal() or time.monotonic() - heard > RENEW:
                             return
+                        await self._check_driver(details)
                         continue
                     piece, waiting, heard = waiting.result(), None, time.monotonic()
                     if piece is None:
@@ -129,6 +135,19 @@ class LogFollower:
                 f"cluster.\n  where:   {self._client.get_address()}\n"
                 "  fix:     submit it again"
             ) from error
+
+    async def _check_driver(self, details: JobDetails) -> None:
+        """Raise MtlRayError where the node of the job's driver is dead. A head that has come again with what it knew
+        calls the job running until another one is submitted."""
+        if details.driver_node_id is None:  # it has not started yet
+            return
+        state = await asyncio.to_thread(self._client.node_state, details.driver_node_id)
+        if state == "DEAD":
+            raise MtlRayError(
+                f"The job {self._job} is lost with the node that its driver ran on.\n"
+                f"  where:   {self._client.get_address()}\n"
+                "  fix:     submit it again; jobs/train.py --config CONFIG --resume auto goes on with its run"
+            )
 
 
 async def _pieces(client: JobClient, job: str) -> AsyncGenerator[str, None]:
