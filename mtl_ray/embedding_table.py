@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
 
@@ -16,14 +16,16 @@ class EmbeddingTable(nn.Embedding):
 
     Attributes:
         std: its standard deviation.
+        first_rows: of each vocabulary.
     """
 
-    def __init__(self, rows: int, dim: int, std: float) -> None:
+    def __init__(self, rows: int, dim: int, std: float, first_rows: Mapping[str, int]) -> None:
         deferred = _DEFERRED.get()
         super().__init__(rows, dim, device="meta" if deferred else None)
         if not deferred:
             nn.init.normal_(self.weight, std=std)
         self.std = std
+        self.first_rows = dict(first_rows)
 
 
 @contextmanager

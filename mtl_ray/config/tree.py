@@ -65,6 +65,12 @@ class TrainingConfig(Settings):
     """Validate, save and serve a moving average of the weights; null: the weights of the last step."""
     clip_norm: float | None = Field(default=1.0, gt=0)
     """Largest global L2 norm of the model's gradient; null switches clipping off."""
+    training_set: str | None = None
+    """Folder or URI of a training set, as jobs/build_training_set.py prints it, or `newest`: the newest one of the
+    service in `storage`; null: the one that `training_set` describes, built where it is not there."""
+    start_from: str | None = None
+    """Run folder or URI whose best checkpoint's weights the training begins with; null: weights are drawn. What is the
+    same in both models is taken: embedding rows by the value that they are of."""
     frozen: tuple[str, ...] = ()
     """Parts of the model that do not learn, by the dotted beginning of their parameters' names, for example
     encoders, sharing.experts or towers.task_click."""

@@ -30,7 +30,10 @@ from mtl_ray.errors import ConfigError
 from mtl_ray.storage import below, is_file, is_remote, upload
 from mtl_ray.tasks import TaskConfig
 
-__all__ = ["Snapshot", "TrainingSetConfig", "build_training_set", "open_snapshot"]
+__all__ = ["TRAINING_SETS", "Snapshot", "TrainingSetConfig", "build_training_set", "open_snapshot"]
+
+TRAINING_SETS = "training_sets"
+"""Below a storage."""
 
 
 def build_training_set(
@@ -63,7 +66,7 @@ def build_training_set(
             final name; mistakes in config, spine and split come up before the join.
     """
     say = progress or (lambda _: None)
-    place = below(storage, "training_sets")
+    place = below(storage, TRAINING_SETS)
     folder = writable_place(place)
     uri = place if is_remote(place) else None
     say(f"reading feature service {features.service} from {features.repo}")

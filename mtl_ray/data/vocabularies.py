@@ -96,6 +96,15 @@ class Vocabulary(Settings):
             ids[pc.is_null(values).to_numpy(zero_copy_only=False)] = MISSING_ID
         return self._spread(ids.astype(np.int32, copy=False), values)
 
+    def ids_by(self, other: Vocabulary, column: str) -> np.ndarray:
+        """Ids int32 `[size]` that `other` has for what each id stands for here: missing, unknown, or a value.
+
+        Raises `DataError` as `ids` does.
+        """
+        of_unknown = UNKNOWN_ID + np.minimum(np.arange(self.unknown_ids), other.unknown_ids - 1)
+        values = other.ids(self._arrow, column) if self.values else np.empty(0, dtype=np.int32)
+        return np.concatenate([[MISSING_ID], of_unknown, values]).astype(np.int32)
+
     def unknown(self, ids: np.ndarray) -> np.ndarray:
         """Which of `ids` are of values that have none of their own."""
         found: np.ndarray = (ids >= UNKNOWN_ID) & (ids < self.first_known)

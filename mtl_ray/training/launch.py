@@ -20,11 +20,12 @@ from ray.train.torch import TorchConfig, TorchTrainer
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
 from mtl_ray.cluster import check_cluster, check_resources, ray_session
 from mtl_ray.config import Config
+from mtl_ray.data.building.append import newest_training_set
 from mtl_ray.data.contract import CONTRACT_FILE
 from mtl_ray.data.contract.table import summary_line
 from mtl_ray.data.narrowing import check_narrowing, narrowed, narrowed_statistics
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
-from mtl_ray.data.snapshot import Snapshot, build_training_set, open_snapshot
+from mtl_ray.data.snapshot import TRAINING_SETS, Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.splits import PARTS
 from mtl_ray.data.staging import writable_place
 from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
@@ -33,6 +34,7 @@ from mtl_ray.evaluation.fit_fusion import fit_fusion
 from mtl_ray.models.next_item import check_two_towers
 from mtl_ray.optim.sharded import check_installed
 from mtl_ray.run_folder import CHECKPOINTS, SUMMARY_FILE, RunFolder, mark_latest, write_json
+from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
@@ -42,9 +44,13 @@ from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.restoring import newest_intact
 from mtl_ray.training.run_records import RunRecords
+from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
 from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
 
 Say = Callable[[str], None]
+
+NEWEST = "newest"
+"""`training.training_set`: whichever was built last."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +96,10 @@ def train(
     if snapshot is None:
         snapshot = verified_training_set(config, say)
     check_trainable(config, snapshot)
+    start = earlier_checkpoint(config)
+    if start is not None and run is None:
+        words = first_weights(config, model_context(config, snapshot), start).in_words()
+        say(f"beginning with the weights of {config.training.start_from}: {words}")
     plan = plan_batches(config, snapshot, parts)
     if run is None:
         run = RunFolder.create(config, json.loads((snapshot.path / "manifest.json").read_text()))
@@ -158,8 +168,14 @@ def _about_sharding(config: Config) -> str:
 def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS) -> Snapshot:
     """The config's training set, built, or found and whole, as far as `parts` go: only their files are read.
 
-    Raises UserError as `build_training_set` does.
+    Raises UserError as `build_training_set` and `open_snapshot` do.
     """
+    named = config.training.training_set
+    if named is not None:
+        sets = below(config.storage, TRAINING_SETS)
+        place = newest_training_set(sets, config.features.service) if named == NEWEST else named
+        say(f"verifying the training set {place}")
+        return open_snapshot(place, verify=True, parts=parts)
     snapshot = build_training_set(
         config.storage, config.features, config.training_set, config.tasks, config.evaluation.group_by, say
     )
@@ -173,6 +189,9 @@ def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS
 def check_trainable(config: Config, snapshot: Snapshot) -> None:
     """Raise `UserError` where the config cannot be trained on the snapshot, as far as can be told beforehand."""
     check_narrowing(snapshot.manifest, config.tasks, config.evaluation.group_by)
+    start = earlier_checkpoint(config)
+    if start is not None:
+        first_weights(config, model_context(config, snapshot), start)
     _check_metric_is_defined(config, snapshot)
     config.model.check_features(snapshot.schema)
     for name, task in config.tasks.items():
@@ -263,9 +282,10 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     # How often Ray Train looks at its workers: at its own 2 s a short training waits longer than it works.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
     board = start_board()
+    setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, earlier_checkpoint(config))
     trainer = TorchTrainer(
         train_worker,
-        train_loop_config={"setup": WorkerSetup(config, context, plan, snapshot.schema, board, run)},
+        train_loop_config={"setup": setup},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
         scaling_config=ScalingConfig(
             num_workers=training.workers,

@@ -22,6 +22,7 @@ from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
+from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.run_folder import RunFolder
@@ -35,6 +36,7 @@ from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
 from mtl_ray.training.validation import Groups, is_better, validate
+from mtl_ray.training.warm_start import first_weights
 from mtl_ray.training.worker_log import worker_log
 
 SCORE = "checkpoint_score"
@@ -58,6 +60,8 @@ class WorkerSetup:
     """Handle of the `ProgressBoard` actor."""
     run: RunFolder
     """Every process sees its `place`."""
+    start: str | None = None
+    """Checkpoint of an earlier run, whose weights a training begins with that has no checkpoint of its own."""
 
 
 def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
@@ -114,6 +118,7 @@ class Trainer:
             optimizer = config.training.optimizer
             shard_tables(model, config.seed, sharded_rate(optimizer), sharded_adagrad(optimizer).eps, self.device)
         model.to(self.device)
+        self._begin_with(setup.start, model)
         self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
         self._restore()
         self.tasks = tasks
@@ -201,6 +206,13 @@ class Trainer:
                 return
             self.state.restore(load_checkpoint(folder))
         self.log.info("going on after step %d", self.state.position.step)
+
+    def _begin_with(self, start: str | None, model: MultiTaskModel) -> None:
+        if start is None:
+            return
+        with self.place.checkpoint() as own:
+            if own is None:
+                model.load_state_dict(first_weights(self.config, self.setup.context, start).weights, strict=False)
 
     def _stopped(self) -> bool:
         patience = self.config.training.early_stopping.patience

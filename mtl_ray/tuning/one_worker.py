@@ -29,6 +29,7 @@ from mtl_ray.errors import MtlRayError
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.training.launch import columns_read, model_context, plan_batches
 from mtl_ray.training.progress import Record
+from mtl_ray.training.warm_start import earlier_checkpoint
 from mtl_ray.training.worker import NOT_THE_BEST, SCORE, Trainer, WorkerSetup
 from mtl_ray.tuning.trial import POINT, Point, TrialProgress, TrialSetup
 
@@ -114,7 +115,7 @@ class OneWorkerTrial(tune.Trainable):
             plan, columns_read(config, context), checkpoint, self._kept, self._progress, config.training.use_gpu
         )
         run = RunFolder.at(Path(self._folder.name) / f"trial-{self._point['number']}", config)
-        setup = WorkerSetup(config, context, plan, self._snapshot.schema, None, run)
+        setup = WorkerSetup(config, context, plan, self._snapshot.schema, None, run, earlier_checkpoint(config))
         trainer = Trainer(setup, place)
         trainer.begin()
         return trainer

@@ -143,7 +143,7 @@ def open_base(
     """
     if since.utcoffset() is None:
         raise DataError("--since needs a time zone.", where="--since", found=since.isoformat(), fix=f"{since}+00:00")
-    snapshot = open_snapshot(path if path is not None else _newest(place, repo.spec.service))
+    snapshot = open_snapshot(path if path is not None else newest_training_set(place, repo.spec.service))
     manifest = snapshot.manifest
     last = manifest.boundaries.last
     if since <= last:
@@ -178,14 +178,18 @@ def open_base(
     return Base(snapshot, since, config.split.by == "time")
 
 
-def _newest(place: str, service: str) -> str:
+def newest_training_set(place: str, service: str) -> str:
+    """Folder or URI of the training set of a service, among those in `place`, that was built last.
+
+    Raises SnapshotError where there is none.
+    """
     manifests = newest_first(place, f"{service}-*/{MANIFEST_FILE}")
     if not manifests:
         raise SnapshotError(
-            "There is no training set to append to.",
+            "There is no training set of the service.",
             where=place,
             found=f"none of service {service}",
-            fix="build one first, without --since, or name one with --base",
+            fix="build one with jobs/build_training_set.py, without --since, or name one",
         )
     return below(place, manifests[0].rsplit("/", 1)[0])
 

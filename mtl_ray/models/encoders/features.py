@@ -114,7 +114,8 @@ class FeatureEncoder(nn.Module):
 
 def embedding_table(schema: BatchSchema, dim: int, std: float) -> EmbeddingTable:
     """One table for the vocabularies that the schema's features use, as `first_rows` places them."""
-    return EmbeddingTable(sum(schema.vocabularies[vocabulary] for vocabulary in first_rows(schema)), dim, std)
+    starts = first_rows(schema)
+    return EmbeddingTable(sum(schema.vocabularies[vocabulary] for vocabulary in starts), dim, std, starts)
 
 
 def first_rows(schema: BatchSchema) -> dict[str, int]:

@@ -124,5 +124,5 @@ def test_what_does_not_fit_is_refused(
         appended(at(OLD), negative_sampling={"task": "click", "keep": 0.5})
     with pytest.raises(SnapshotError, match=r"built otherwise[\s\S]*sample_weight"):
         appended(at(OLD), sample_weight="importance")
-    with pytest.raises(SnapshotError, match=r"no training set to append to[\s\S]*tiny_v1"):
+    with pytest.raises(SnapshotError, match=r"no training set of the service[\s\S]*tiny_v1"):
         shop.append(tmp_path)
