@@ -22,12 +22,12 @@ def scales_itself() -> bool:
     return bool(is_autoscaler_v2(fetch_from_server=True))
 
 
-def can_never_have(bundles: Sequence[Bundle]) -> bool:
-    """Whether the autoscaler says that the cluster can never have nodes for all these resources together.
+def cannot_grow_for(bundles: Sequence[Bundle]) -> bool:
+    """Whether the autoscaler says that it has no nodes for all these resources together, beside what others hold.
 
-    They are asked for as the workers of a training ask, so that nodes that it can have begin to come. What it says of
-    a request is nowhere else to be had: Ray's call for the limits of a cluster answers on no open-source cluster.
-    False where it does not answer in `ANSWER_SECONDS`.
+    They are asked for as the workers of a training ask, so that nodes that it has begin to come. Its limits are
+    nowhere else to be had: Ray's own call for them answers on no open-source cluster. False where it does not answer
+    in `ANSWER_SECONDS`.
     """
     group = placement_group(list(bundles), strategy="PACK")
     try:

@@ -14,7 +14,7 @@ import ray
 import ray.data
 import torch
 
-from mtl_ray.autoscaler import Bundle, can_never_have, scales_itself
+from mtl_ray.autoscaler import Bundle, cannot_grow_for, scales_itself
 from mtl_ray.errors import ConfigError
 
 DATA_CPUS = 2
@@ -88,19 +88,22 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
 def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
 
-    One that scales itself is judged by what its autoscaler says, any other by its nodes, for which a cluster that is
-    just starting is given `NODES_JOIN_SECONDS`.
+    It is judged by its nodes, whoever holds them now, for which a cluster that is just starting is given
+    `NODES_JOIN_SECONDS`. One that scales itself and has too few is judged by what its autoscaler says.
     """
-    if scales_itself():
-        check_growth(workers, cpus_per_worker, float(use_gpu), [{"CPU": READING_CPUS}])
-        return
     cpus = workers * cpus_per_worker + READING_CPUS
-    deadline = time.monotonic() + NODES_JOIN_SECONDS
+    scales = scales_itself()
+    deadline = time.monotonic() + (0.0 if scales else NODES_JOIN_SECONDS)
     while True:
         places, free_cpus, gpus = _of_nodes(cpus_per_worker)
-        if time.monotonic() > deadline or (places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu):
+        if places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu:
+            return
+        if time.monotonic() >= deadline:
             break
         time.sleep(0.5)
+    if scales:
+        check_growth(workers, cpus_per_worker, float(use_gpu), [{"CPU": READING_CPUS}])
+        return
     _check_fits(free_cpus, gpus, workers, cpus, use_gpu)
     if places < workers:
         raise ConfigError(
@@ -112,18 +115,18 @@ def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
 
 
 def check_growth(workers: int, cpus_per_worker: float, gpus_per_worker: float, beside: Sequence[Bundle] = ()) -> None:
-    """Raise ConfigError where the autoscaler of the cluster says that it can never have room for the workers.
+    """Raise ConfigError where the autoscaler of the cluster says that it has no nodes for the workers.
 
-    `beside`: resources that are needed with them.
+    It counts what others hold as gone, and cannot know when they end. `beside`: resources that are needed with them.
     """
     worker = {"CPU": cpus_per_worker, **({"GPU": gpus_per_worker} if gpus_per_worker else {})}
-    if can_never_have([worker] * workers + [*beside]):
+    if cannot_grow_for([worker] * workers + [*beside]):
         each = f"{cpus_per_worker:g} CPUs" + (f" and {gpus_per_worker:g} GPUs" if gpus_per_worker else "")
         raise ConfigError(
-            "The cluster can never have room for so many workers.",
+            "The cluster has no room for so many workers, and cannot grow for them.",
             where="training.workers, training.cpus_per_worker, training.use_gpu",
             found=f"{workers} workers of {each}: its autoscaler has no nodes for them",
-            fix="fewer workers, less for each, or higher limits of the cluster's node groups",
+            fix="fewer workers, less for each, higher limits of the cluster's node groups, or wait for others to end",
         )
 
 

@@ -204,21 +204,22 @@ def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
 
 def _check_room(cpus: float, gpus: float, config: Config) -> None:
     """Raise ConfigError where the cluster could never start a trial: Tune would wait for ever."""
-    if scales_itself():
-        check_growth(config.training.workers, config.training.cpus_per_worker, gpus / config.training.workers)
-        return
     nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     training = config.training
     each = sum(int(node.get("CPU", 0.0) / training.cpus_per_worker) for node in nodes)
     present = ray.cluster_resources()
-    if each < training.workers or present.get("GPU", 0.0) < gpus:
-        raise ConfigError(
-            "A trial needs more than the cluster has.",
-            where="training.workers, training.cpus_per_worker, training.use_gpu",
-            found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
-            allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
-            fix="less for a trial, or a larger cluster",
-        )
+    if each >= training.workers and present.get("GPU", 0.0) >= gpus:
+        return
+    if scales_itself():
+        check_growth(training.workers, training.cpus_per_worker, gpus / training.workers)
+        return
+    raise ConfigError(
+        "A trial needs more than the cluster has.",
+        where="training.workers, training.cpus_per_worker, training.use_gpu",
+        found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
+        allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
+        fix="less for a trial, or a larger cluster",
+    )
 
 
 def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, at_a_time: int) -> Any:

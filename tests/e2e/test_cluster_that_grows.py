@@ -34,6 +34,6 @@ def test_more_workers_than_it_can_ever_have(head: RayHead, shop: Any, tmp_path: 
         [*command, "--config", str(path)], cwd=ROOT, env=head.environment, capture_output=True, text=True, timeout=600
     )
     assert done.returncode == 2, done.stdout + done.stderr
-    assert "can never have room for so many workers" in done.stdout
+    assert "no room for so many workers, and cannot grow for them" in done.stdout
     assert "64 workers of 1 CPUs: its autoscaler has no nodes for them" in done.stdout
     assert "training.workers" in done.stdout
