@@ -1,6 +1,6 @@
 """Samples a second of a whole training against a loop by hand and against the peers' own trainers.
 
-python -m tests.benchmarks.train_throughput [--quick] [--json FILE] [--out FOLDER] [--rounds N]
+python -m tests.benchmarks.train_throughput [--quick] [--json FILE] [--out FOLDER] [--rounds N] [--workers N]
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from tests.benchmarks.results import Results, Verdict, machine, say, show_table,
 NAME = "train_throughput"
 PACKAGES = ("mtl-ray", "torch", "ray", "torch-rechub", "deepctr-torch", "numpy")
 HERE = f"tests.benchmarks.{NAME}"
-WORKERS, PER_WORKER, EPOCHS = 2, 4096, 2
+PER_WORKER, EPOCHS = 4096, 2
 OVER_BARE, OVER_PEERS = 0.9, 3.0
 PEERS = ("rechub", "deepctr")
 
@@ -34,6 +34,7 @@ def main(
         int, typer.Option(min=1, help="That a peer trains on; a rate is all that is taken.")
     ] = 200_000,
     precision: Annotated[str, typer.Option(help="fp32 or bf16, of ours and the loop by hand.")] = "fp32",
+    workers: Annotated[int, typer.Option(min=1, help="Of ours, and processes of the loop by hand.")] = 2,
 ) -> None:
     """Measure, print the table and the verdicts."""
     if quick:
@@ -46,11 +47,11 @@ def main(
         training = {
             "folder": str(folder.absolute()),
             "snapshot": snapshot,
-            "workers": WORKERS,
+            "workers": workers,
             "epochs": EPOCHS,
             "options": {"per_worker": PER_WORKER, "precision": precision},
         }
-        peer = {"snapshot": snapshot, "rows": peer_rows, "batch_size": PER_WORKER * WORKERS}
+        peer = {"snapshot": snapshot, "rows": peer_rows, "batch_size": PER_WORKER * workers}
         sides = {
             "ours": (f"{HERE}.ours:job", training),
             "by hand": (f"{HERE}.bare:loop", training),
@@ -74,7 +75,7 @@ def main(
         verdicts=verdicts,
     )
     show_table(
-        f"{WORKERS} workers, {PER_WORKER} rows each, {precision}",
+        f"{workers} workers, {PER_WORKER} rows each, {precision}",
         ("side", "rounds", "samples/s", "lowest", "highest", "start, s"),
         table,
     )
