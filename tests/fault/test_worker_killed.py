@@ -5,16 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-import psutil
 import pytest
 import ray
-import torch
 
-from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.config import Config, parse_config
 from mtl_ray.errors import MtlRayError
 from mtl_ray.tracking import read_metrics
 from mtl_ray.training.launch import TrainingOutcome, batch_columns, train
+from tests.fault.one_kill import OneKill, assert_same_model
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -38,35 +36,9 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(
     config: Config, undisturbed: TrainingOutcome, torn: bool
 ) -> None:
     """Also where the newest checkpoint is torn: from the one before it."""
-    killed: list[int] = []
-    resumed: list[int] = []
-    places: list[Path] = []
-
-    def say(sentence: str) -> None:
-        if sentence.startswith("run folder "):
-            places.append(Path(sentence.removeprefix("run folder ")))
-
-    def kill_once(record: dict[str, Any]) -> None:
-        if record["kind"] == "start":
-            resumed.append(record["step"])
-        if not killed and record["kind"] == "step" and record["epoch"] == 2 and record["epoch_step"] >= 6:
-            if torn:
-                tear(max(places[0].glob("checkpoints/checkpoint_*/model.safetensors")))
-            workers = [
-                process
-                for process in psutil.Process().children(recursive=True)
-                if "TrainWorker" in " ".join(process.cmdline())
-            ]
-            killed.append(workers[0].pid)
-            workers[0].kill()
-
-    disturbed = train(config, say, kill_once)
-    assert killed
-    first = load_checkpoint(undisturbed.run.checkpoint("last"))
-    second = load_checkpoint(disturbed.run.checkpoint("last"))
-    assert second.position == first.position
-    for name, tensor in first.weights.items():
-        assert torch.equal(tensor, second.weights[name]), name
+    kill = OneKill(config, tear_newest if torn else lambda _: None)
+    disturbed = kill.outcome
+    assert_same_model(undisturbed, disturbed)
     weights = {
         run: [r["train/click/weight"] for r in read_metrics(run / "metrics.jsonl") if r["kind"] == "epoch"]
         for run in (undisturbed.run.path, disturbed.run.path)
@@ -76,10 +48,22 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(
     assert weights[undisturbed.run.path][2] != 1.0
     steps = [r["step"] for r in read_metrics(disturbed.run.path / "metrics.jsonl") if r["kind"] == "step"]
     assert len(steps) > len(set(steps)), "no step was repeated: the worker was not restarted"
-    per_epoch = first.position.step // 3
-    assert resumed[0] == 0
-    assert resumed[1] <= per_epoch if torn else resumed[1] >= per_epoch
+    per_epoch = max(steps) // 3
+    assert kill.resumed[0] == 0
+    assert kill.resumed[1] <= per_epoch if torn else kill.resumed[1] >= per_epoch
     assert ray.is_initialized()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "famo"])
+def test_what_a_weighting_has_learnt_is_not_lost(config: Config, weighting: str) -> None:
+    tree = config.model_dump(mode="json")
+    tree["training"]["epochs"] = 2
+    balanced = parse_config({**tree, "weighting": {"name": weighting}, "aggregation": {"name": "sum"}})
+    undisturbed = train(balanced, lambda _: None, lambda _: None)
+    kill = OneKill(balanced)
+    assert_same_model(undisturbed, kill.outcome)
+    assert kill.resumed[1] > 0
 
 
 def test_an_error_that_would_come_again_is_not_tried_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -95,7 +79,8 @@ def test_an_error_that_would_come_again_is_not_tried_again(config: Config, monke
     assert "run:" in str(caught.value)
 
 
-def tear(file: Path) -> None:
-    """Leave half of it, as a node that dies while it writes does."""
+def tear_newest(run: Path) -> None:
+    """Leave half of the newest checkpoint's weights, as a node that dies while it writes does."""
+    file = max(run.glob("checkpoints/checkpoint_*/model.safetensors"))
     with file.open("rb+") as stream:
         stream.truncate(file.stat().st_size // 2)
