@@ -50,7 +50,9 @@ def gradient_cosines(model: MultiTaskModel, tasks: Mapping[str, Task], batches: 
         for place, gram in _grams(model, tasks, batch).items():
             norm = gram.diagonal().sqrt()
             defined = (norm > 0).outer(norm > 0)
-            sums[place] += torch.where(defined, gram / torch.where(defined, norm.outer(norm), 1.0), 0.0)
+            cosine = gram / torch.where(defined, norm.outer(norm), 1.0)
+            # Rounding may lead a little beyond.
+            sums[place] += torch.where(defined, cosine.clamp(-1.0, 1.0), 0.0)
             counts[place] += defined
     found = []
     for place in _places():
