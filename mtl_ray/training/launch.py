@@ -95,9 +95,9 @@ def train(
         check_mlflow(config.tracking.mlflow, config.storage)
     if snapshot is None:
         snapshot = verified_training_set(config, say)
-    check_trainable(config, snapshot)
-    start = earlier_checkpoint(config)
-    if start is not None and run is None:
+    check_trainable(config, snapshot, begins=run is None)
+    start = earlier_checkpoint(config) if run is None else None
+    if start is not None:
         words = first_weights(config, model_context(config, snapshot), start).in_words()
         say(f"beginning with the weights of {config.training.start_from}: {words}")
     plan = plan_batches(config, snapshot, parts)
@@ -186,10 +186,13 @@ def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS
     return snapshot
 
 
-def check_trainable(config: Config, snapshot: Snapshot) -> None:
-    """Raise `UserError` where the config cannot be trained on the snapshot, as far as can be told beforehand."""
+def check_trainable(config: Config, snapshot: Snapshot, begins: bool = True) -> None:
+    """Raise `UserError` where the config cannot be trained on the snapshot, as far as can be told beforehand.
+
+    `begins`: the training has no checkpoint of its own, so that what it starts from has to be there.
+    """
     check_narrowing(snapshot.manifest, config.tasks, config.evaluation.group_by)
-    start = earlier_checkpoint(config)
+    start = earlier_checkpoint(config) if begins else None
     if start is not None:
         first_weights(config, model_context(config, snapshot), start)
     _check_metric_is_defined(config, snapshot)
@@ -282,7 +285,9 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     # How often Ray Train looks at its workers: at its own 2 s a short training waits longer than it works.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
     board = start_board()
-    setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, earlier_checkpoint(config))
+    # Once it has a checkpoint of its own, what it began with may be gone.
+    start = earlier_checkpoint(config) if latest_position(checkpoints) == Position() else None
+    setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, start)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"setup": setup},

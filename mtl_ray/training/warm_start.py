@@ -7,19 +7,20 @@ Optimizer, schedule and loss weights begin anew.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import torch
 from torch import Tensor
 
 from mtl_ray.checkpoint import Checkpoint, ModelContext, load_checkpoint
 from mtl_ray.config import Config
-from mtl_ray.data.vocabularies import Vocabulary
 from mtl_ray.embedding_table import EmbeddingTable, deferred_tables
 from mtl_ray.errors import ConfigError
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
+from mtl_ray.storage import is_remote
 
 WHERE = "training.start_from"
 
@@ -51,13 +52,14 @@ class FirstWeights:
 
 
 def earlier_checkpoint(config: Config) -> str | None:
-    """Where every process can read the best checkpoint of the run to begin with; None: there is none to.
+    """Where every process can read the best checkpoint of the run to begin with, absolute; None: there is none to.
 
     Raises CheckpointError where there is no such run, or it has not ended.
     """
     if config.training.start_from is None:
         return None
-    run = RunFolder.open(config.training.start_from)
+    named = config.training.start_from
+    run = RunFolder.open(named if is_remote(named) else Path(named).resolve())
     return run.checkpoint_place(str(run.summary()["checkpoints"]["best"]))
 
 
@@ -131,16 +133,11 @@ class _Vocabularies:
     def _earlier_ids(self, name: str) -> Tensor:
         """For each id of the vocabulary now, the id that it had then."""
         if name not in self._ids:
-            known, unknown = _earlier_ids(self._now[name], self._then[name], name)
-            self._ids[name] = known
-            self.new_values += unknown
+            now, then = self._now[name], self._then[name]
+            ids = now.ids_by(then, name)
+            self.new_values += int(then.unknown(ids[now.first_known :]).sum())
+            self._ids[name] = torch.from_numpy(ids).long()
         return self._ids[name]
-
-
-def _earlier_ids(now: Vocabulary, then: Vocabulary, name: str) -> tuple[Tensor, int]:
-    ids = torch.from_numpy(now.ids_by(then, name)).long()
-    of_values = ids[now.first_known :].numpy()
-    return ids, int(then.unknown(of_values).sum())
 
 
 def _check_features(schema: BatchSchema, earlier: Checkpoint) -> None:
@@ -172,5 +169,5 @@ def _check_tasks(tasks: tuple[str, ...], earlier: Checkpoint) -> None:
         )
 
 
-def _names(features: Mapping[str, object] | tuple[object, ...]) -> str:
+def _names(features: Sequence[object]) -> str:
     return ", ".join(str(getattr(feature, "name", feature)) for feature in features) or "none"

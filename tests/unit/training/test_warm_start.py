@@ -16,7 +16,7 @@ from mtl_ray.data.vocabularies import Vocabulary
 from mtl_ray.errors import ConfigError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.schema import BatchSchema, CategoricalFeature, LabelStatistics
-from mtl_ray.training.warm_start import first_weights
+from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
 
 ITEMS, USERS = (30, 10, 20), ("b", "a")
 TASKS = ("click", "cart")
@@ -143,3 +143,16 @@ def test_other_features_are_refused(earlier: tuple[MultiTaskModel, str]) -> None
     with pytest.raises(ConfigError, match="other features") as caught:
         first_weights(config_of(), context.model_copy(update={"batch_schema": schema}), earlier[1])
     assert "user, item" in str(caught.value)
+
+
+def test_the_run_is_named_so_that_every_process_finds_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    run = tmp_path / "runs" / "small-1"
+    run.mkdir(parents=True)
+    (run / "config.yaml").write_text("")
+    (run / "summary.json").write_text('{"checkpoints": {"best": "checkpoint_1"}}')
+    (tmp_path / "runs" / "latest").symlink_to("small-1")
+    monkeypatch.chdir(tmp_path)
+    config = config_of()
+    training = config.training.model_copy(update={"start_from": "runs/latest"})
+    place = earlier_checkpoint(config.model_copy(update={"training": training}))
+    assert place == str(run.resolve() / "checkpoints" / "checkpoint_1")
