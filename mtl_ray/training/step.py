@@ -129,7 +129,8 @@ class TrainStep:
         self.precision = precision
         self.device = device
         self._parts = accumulate
-        self._backward = build_backward(model, aggregation, on, weighting.needs_norms)
+        self._backwards = build_backward(model, aggregation, on, weighting.needs_norms)
+        self._backward = self._backwards.plain
         # No task's name has a slash, so that none can be an auxiliary loss's.
         names = (*tasks, *(f"auxiliary/{name}" for name in model.auxiliary_names))
         self.totals = LossTotals(names, device)
@@ -151,12 +152,14 @@ class TrainStep:
         batch = to_precision(batch, self.device, self.precision)
         self.optimizer.zero_grad(set_to_none=True)
         began = time.perf_counter()
+        wants_norms = self.weighting.wants_norms
+        self._backward = self._backwards.looking if wants_norms else self._backwards.plain
         parts = batch.parts(self._parts) if self._parts > 1 else [batch]
         meter = AffinityMeter(self.model, self.optimizer, self._own_losses_of, parts) if measure else None
         with span(FORWARD):
             passes = Passes(self._losses_of, parts)
         whole = StepLosses(passes.first.whole.double(), passes.first.observed)
-        if self._learn(passes, whole, meter):
+        if self._learn(passes, whole, meter, wants_norms):
             self.schedule.step()
             for sums, weights in passes.counted:
                 self.totals.add(sums, weights)
@@ -187,7 +190,7 @@ class TrainStep:
         added = tuple(self.model.auxiliary_losses(part, logits).values())
         return task_losses(logits, part, self.tasks), added
 
-    def _learn(self, passes: Passes, whole: StepLosses, meter: AffinityMeter | None) -> bool:
+    def _learn(self, passes: Passes, whole: StepLosses, meter: AffinityMeter | None, wants_norms: bool) -> bool:
         """Gradients and update, and between them the measurement; False where the step was left out."""
         backward = self._backward
         if backward.by_task and not self.skipped.check_losses(whole):
@@ -211,7 +214,7 @@ class TrainStep:
         if compared is not None:
             self.balance.add(compared)
         norms_T = None
-        if compared is not None and self.weighting.needs_norms:
+        if compared is not None and wants_norms:
             norms_T = compared.norms(len(self.tasks)).to(self.device)
         objective = self.weighting.objective(whole, norms_T)
         if objective is not None:

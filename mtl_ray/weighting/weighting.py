@@ -50,7 +50,7 @@ class Weighting(nn.Module, ABC):
     """
 
     needs_norms: ClassVar[bool] = False
-    """Whether `objective` reads the norms of the tasks' gradients."""
+    """Whether `objective` reads the norms of the tasks' gradients, in some steps at least."""
 
     task_weights: Tensor
     """The config's, which multiply what a method finds: float64 `[T]`; not in the state dict, as the config holds
@@ -83,13 +83,18 @@ class Weighting(nn.Module, ABC):
     def begin_step(self, losses: StepLosses) -> None:
         """Take note of the losses before they are weighed."""
 
+    @property
+    def wants_norms(self) -> bool:
+        """Whether `objective` reads them in the step that comes; the same on all ranks."""
+        return self.needs_norms
+
     def objective(self, losses: StepLosses, norms_T: Tensor | None) -> Tensor | None:  # noqa: ARG002
         """What the parameters minimise beside the weighted losses, a scalar; None: nothing is learnt by gradients.
 
         Args:
             losses: of this step.
             norms_T: length of each task's gradient of its unweighted loss on the global batch, at what the tasks share,
-                float64; None where `needs_norms` is False.
+                float64; None where `wants_norms` was False before the step.
         """
         return None
 

@@ -55,11 +55,15 @@ def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighting", ["uncertainty", "gradnorm", "famo"])
-def test_what_a_weighting_has_learnt_is_not_lost(config: Config, weighting: str) -> None:
+@pytest.mark.parametrize(
+    "weighting",
+    [{"name": "uncertainty"}, {"name": "gradnorm", "every": 5}, {"name": "famo"}],
+    ids=lambda weighting: str(weighting["name"]),
+)
+def test_what_a_weighting_has_learnt_is_not_lost(config: Config, weighting: dict[str, Any]) -> None:
     tree = config.model_dump(mode="json")
     tree["training"]["epochs"] = 2
-    balanced = parse_config({**tree, "weighting": {"name": weighting}, "aggregation": {"name": "sum"}})
+    balanced = parse_config({**tree, "weighting": weighting, "aggregation": {"name": "sum"}})
     undisturbed = train(balanced, lambda _: None, lambda _: None)
     kill = OneKill(balanced)
     assert_same_model(undisturbed, kill.outcome)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from torch import nn
 from torch.nn.parallel import DistributedDataParallel
 
@@ -15,20 +17,35 @@ from mtl_ray.training.backward.representation import RepresentationBackward
 from mtl_ray.training.backward.shared import SharedBackward
 
 
-def build_backward(model: MultiTaskModel, aggregation: Aggregation | None, on: Place, norms: bool) -> Backward:
-    """The cheapest that does what is asked for.
+class Backwards(NamedTuple):
+    """The cheapest that do what is asked for; both may be one."""
 
+    plain: Backward
+    """For a step that wants no lengths of the tasks' gradients."""
+    looking: Backward
+    """For a step that wants them."""
+
+
+def build_backward(model: MultiTaskModel, aggregation: Aggregation | None, on: Place, norms: bool) -> Backwards:
+    """
     Args:
         aggregation: None: the plain sum.
         on: where tasks are compared, if they are.
-        norms: whether the lengths of the tasks' gradients are wanted.
+        norms: whether some step wants the lengths of the tasks' gradients.
     """
-    if aggregation is None and not norms:
-        return PlainBackward(_wrapped(model), sparse_tables(model))
+    if aggregation is None:
+        wrapped = _wrapped(model)
+        plain = PlainBackward(wrapped, sparse_tables(model))
+        return Backwards(plain, _looking(model, wrapped, None, on) if norms else plain)
+    looking = _looking(model, model if on == "shared" else _wrapped(model), aggregation, on)
+    return Backwards(looking, looking)
+
+
+def _looking(model: MultiTaskModel, wrapped: nn.Module, aggregation: Aggregation | None, on: Place) -> Backward:
     if on == "shared":
         return SharedBackward(model, aggregation)
     compared = tuple(model.task_names.index(name) for name in model.compared_tasks)
-    return RepresentationBackward(_wrapped(model), sparse_tables(model), model.cut, compared, aggregation)
+    return RepresentationBackward(wrapped, sparse_tables(model), model.cut, compared, aggregation)
 
 
 def _wrapped(model: MultiTaskModel) -> nn.Module:

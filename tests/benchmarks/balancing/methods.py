@@ -22,6 +22,8 @@ class Method:
     weighting: WeightingSettings
     aggregation: AggregationSettings | None
     on: Place
+    period: int = 1
+    """Steps of which one may cost more than the others."""
 
 
 def methods() -> dict[str, Method]:
@@ -32,9 +34,7 @@ def methods() -> dict[str, Method]:
         if weighting is StaticWeightingConfig:
             continue
         leaf = weighting()
-        # A weighting by gradients pays what an aggregation does.
-        kind = "aggregation on representation" if leaf.needs_norms else "loss weighting"
-        found.append(Method(leaf.name, kind, leaf, None, "representation"))
+        found.append(Method(leaf.name, "loss weighting", leaf, None, "representation", getattr(leaf, "every", 1)))
     for place in get_args(Place):
         for aggregation in get_args(get_args(AggregationConfig)[0]):
             leaf = aggregation()

@@ -44,7 +44,9 @@ WEIGHTINGS: tuple[type[WeightingSettings], ...] = get_args(get_args(WeightingCon
 AGGREGATIONS: tuple[type[AggregationSettings], ...] = get_args(get_args(AggregationConfig)[0])
 MODEL = MMoEConfig(num_experts=3, expert=(6,), tower=(4,))
 OPTIONS: dict[type[WeightingSettings], dict[str, Any]] = {
-    ScheduleWeightingConfig: {"factors": {PLAIN.schema.tasks[0]: {0: 1.0, 4: 3.0}}, "between": "linear"}
+    # The first, third and fifth step look at gradients, the others do not.
+    GradNormWeightingConfig: {"every": 2},
+    ScheduleWeightingConfig: {"factors": {PLAIN.schema.tasks[0]: {0: 1.0, 4: 3.0}}, "between": "linear"},
 }
 SHARES = {1: (36,), 2: (25, 11), 3: (7, 19, 10)}
 """Ranks -> rows of each."""
@@ -87,7 +89,7 @@ def in_parts() -> list[Balance]:
     """Steps in several parts: the plain sum, and what looks at losses, norms and gradients before it differentiates."""
     weightings = (StaticWeightingConfig(), GeometricMeanWeightingConfig(), FAMOWeightingConfig(compare_on="same_batch"))
     found = [Balance(weighting, parts=3) for weighting in weightings]
-    found += [Balance(GradNormWeightingConfig(), on=place, parts=3) for place in get_args(Place)]
+    found += [Balance(GradNormWeightingConfig(every=2), on=place, parts=3) for place in get_args(Place)]
     for aggregation in (UPGradConfig(), GradDropConfig(), MetaBalanceConfig()):
         found += [Balance(aggregation=aggregation, on=place, parts=3) for place in get_args(Place)]
     return found

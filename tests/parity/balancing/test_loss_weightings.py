@@ -155,6 +155,18 @@ def test_gradnorm_is_algorithm_1() -> None:
     assert (weighting.factors > 0).all()
 
 
+def test_gradnorm_learns_in_every_nth_step_alone() -> None:
+    weighting = GradNormWeightingConfig(every=3).build(EQUAL)
+    wanted = []
+    for _ in range(7):
+        wanted.append(weighting.wants_norms)
+        weighting(seen())
+        objective = weighting.objective(seen(), VALUES if weighting.wants_norms else None)
+        assert (objective is not None) == weighting.wants_norms
+        weighting.end_step(seen())
+    assert wanted == [True, False, False, True, False, False, True]
+
+
 @pytest.mark.parametrize(
     ("between", "expected"), [("constant", [0.5, 0.5, 2.0, 2.0]), ("linear", [0.5, 1.25, 2.0, 2.0])]
 )

@@ -38,7 +38,8 @@ TABLES = [member.model_fields["name"].default for member in get_args(get_args(Em
 METHODS = [
     *({"weighting": {"name": name}} for name in WEIGHTINGS),
     *({"aggregation": {"name": name}} for name in AGGREGATIONS if name != "sum"),
-    {"weighting": {"name": "gradnorm"}, "aggregation": {"name": "nash_mtl", "on": "shared"}},
+    {"weighting": {"name": "gradnorm", "every": 3}},
+    {"weighting": {"name": "gradnorm", "every": 3}, "aggregation": {"name": "nash_mtl", "on": "shared"}},
     {"weighting": {"name": "famo", "compare_on": "same_batch"}, "aggregation": {"name": "gradvac"}},
     *({"training": {"optimizer": {"embeddings": {"name": name}}}} for name in TABLES if name != "dense"),
     {"training": {"averaging": {"decay": 0.6, "every": 3}}},
