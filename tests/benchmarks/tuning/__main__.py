@@ -1,7 +1,7 @@
 """What a search finds, what stopping saves, and what it costs beside the trainings themselves.
 
 python -m tests.benchmarks.tuning --dataset ecommerce [--quick] [--json FILE] [--out FOLDER]
-python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data [--quick] [--json FILE]
+python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data [--set training.precision=bf16]
 
 ecommerce: jobs/configs/ecommerce_space.yaml around jobs/configs/ecommerce_mmoe.yaml on a small simulated shop, 24
 trials with ASHA and the same search without. kuairand: AUC of click against AUC of like, multi-objective TPE and random
@@ -33,6 +33,9 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Few trials on few rows; no verdicts.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures there.")] = None,
     out: Annotated[Path | None, typer.Option(help="Keep data and searches there and find them again.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="dotted.key=value over KuaiRand's config; may be repeated.")
+    ] = None,
 ) -> None:
     """Search, print the tables and what they say."""
     if dataset not in SOURCES:
@@ -43,7 +46,8 @@ def main(
         if dataset == "ecommerce":
             header, rows, verdicts = ecommerce(small_shop(place, quick, []), place / "searches", quick)
         else:
-            header, rows, verdicts = kuairand(prepared(dataset, place, raw, quick, []), place / "searches", quick)
+            data = prepared(dataset, place, raw, quick, override or [])
+            header, rows, verdicts = kuairand(data, place / "searches", quick)
         show_table(f"searches on {dataset}", header, [[str(row[name]) for name in header] for row in rows])
         show_verdicts(verdicts)
     if json is not None:
