@@ -3,9 +3,10 @@
 python -m tests.benchmarks.tuning --dataset ecommerce [--quick] [--json FILE] [--out FOLDER]
 python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data [--set training.precision=bf16]
 
-ecommerce: jobs/configs/ecommerce_space.yaml around jobs/configs/ecommerce_mmoe.yaml on a small simulated shop, 24
-trials with ASHA and the same search without. kuairand: AUC of click against AUC of like, multi-objective TPE and random
-search with the same number of trials, three seeds. Searches are kept in the out folder and found again.
+ecommerce: jobs/configs/ecommerce_space.yaml and the batch size on a simulated shop, 24 trials with ASHA and the same
+search without; they begin with the shop's tasks, an MMoE and the product's defaults for all else. kuairand: AUC of
+click against AUC of like, multi-objective TPE and random search with the same number of trials, three seeds. Searches
+are kept in the out folder and found again.
 """
 
 from __future__ import annotations
@@ -17,10 +18,9 @@ from typing import Annotated
 
 import typer
 
-from tests.benchmarks.balancing_quality.data_sets import small_shop
 from tests.benchmarks.quality.data_set import SOURCES, prepared
 from tests.benchmarks.results import Results, machine, show_table, show_verdicts
-from tests.benchmarks.tuning.ecommerce import ecommerce
+from tests.benchmarks.tuning.ecommerce import ecommerce, shop
 from tests.benchmarks.tuning.front import kuairand
 
 NAME = "tuning"
@@ -44,7 +44,7 @@ def main(
         folder = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
         place = folder / (f"{dataset}_quick" if quick else dataset)
         if dataset == "ecommerce":
-            header, rows, verdicts = ecommerce(small_shop(place, quick, []), place / "searches", quick)
+            header, rows, verdicts = ecommerce(shop(place, quick), place / "searches", quick)
         else:
             data = prepared(dataset, place, raw, quick, override or [])
             header, rows, verdicts = kuairand(data, place / "searches", quick)

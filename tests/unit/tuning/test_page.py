@@ -79,6 +79,9 @@ def test_a_front_is_drawn_and_its_configs_are_linked(tmp_path: Path) -> None:
     assert data["curves"]["3"] == [[1, third], [2, third]]
     for number in range(12):
         assert f'href="front/trial-{number}.yaml"' in html
+    cells = html.replace("<wbr>", "")
+    assert cells.count("tasks.purchase.weight=") >= 2 * 12, "the front's table and all trials' say what was tried"
+    assert "object at 0x" not in cells
     assert not re.search(r'(?:src|href)="(?:https?:)?//', html), "it works offline"
     assert "&lt;/script&gt;" in html
 
