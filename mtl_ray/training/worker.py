@@ -19,6 +19,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
+from mtl_ray.data.stream import share_of
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
@@ -138,7 +139,7 @@ class Trainer:
             config.training.accumulate,
         )
         self.step.epoch_totals.restore(self.state.epoch_totals)
-        self.share = setup.plan.global_batch_size // distributed.world_size()
+        self.share = share_of(setup.plan.global_batch_size, distributed.world_size())
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
         self.profiling: Profiling | None = None
@@ -242,7 +243,7 @@ class Trainer:
             affinity_TT = self.step(batch, self.state.affinity.due(number))
             if affinity_TT is not None:
                 self.state.affinity.add(number, affinity_TT)
-            clock.rows += len(batch) * distributed.world_size()
+            clock.rows += self.setup.plan.global_batch_size
             step = self.state.advance(batch=done)
             self._profile_step(step)
             if done % self.log_every == 0 or done == batches:
