@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from typing import NamedTuple
 
 import ray
 import ray.data
@@ -57,6 +58,24 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+class Machine(NamedTuple):
+    """What a machine has to compute with."""
+
+    cpus: int
+    gpus: int
+
+
+def machines() -> tuple[list[Machine], bool]:
+    """The nodes of the cluster that RAY_ADDRESS names, or that we are connected to, and True; or this machine, and
+    False. Nodes without a CPU are left out."""
+    if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
+        return [Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())], False
+    with ray_session(0.0):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    return [machine for machine in found if machine.cpus], True
 
 
 def check_resources(worker_cpus: float, gpus: int) -> None:
