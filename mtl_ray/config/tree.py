@@ -8,6 +8,7 @@ from pydantic import Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
 from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
+from mtl_ray.config.compilation import check_compile
 from mtl_ray.config.placement import check_norm, check_placement
 from mtl_ray.config.workers import WorkersConfig, check_split
 from mtl_ray.data.feature_store import FeaturesConfig
@@ -59,6 +60,8 @@ class TrainingConfig(Settings):
     """One GPU a worker and NCCL; otherwise CPU and gloo."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
+    compile: bool | Literal["auto"] = False
+    """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
     placement: Literal["replicated", "sharded"] = "replicated"
     """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -143,6 +146,7 @@ class Config(Settings):
         check_affinity(self.training.affinity_every, self.model, self.tasks)
         check_placement(self.training, self.model, self.aggregation, self.tasks)
         check_norm(self.training, self.model)
+        check_compile(self.training, self.model, self.weighting, self.aggregation)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

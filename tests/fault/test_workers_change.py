@@ -18,7 +18,8 @@ pytestmark = pytest.mark.slow
 # Two raylets in a process of their own: the Ray of the other tests keeps running. The workers wait where the number is
 # to change, so that it always does at the same place: in epoch 3 for the second node, in epoch 5 for its loss.
 DRIVER = """
-import json, sys, threading, time
+import json, sys, time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 import ray
 from ray.cluster_utils import Cluster
@@ -55,22 +56,25 @@ def trained(name, workers):
     kinds = {kind: [record for record in records if record["kind"] == kind] for kind in ("start", "epoch")}
     return kinds, weights
 
-def change(nodes, node):
-    while not grow.exists():
+def wait_for(gate, training):
+    while not gate.exists():
+        assert not training.done(), training.result()
         time.sleep(0.2)
-    second = nodes.add_node(**node)
-    while not shrink.exists():
-        time.sleep(0.2)
-    nodes.remove_node(second, allow_graceful=False)
 
 node = {"num_cpus": 3, "object_store_memory": 80_000_000}
 nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
 try:
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     fixed, weights = trained("fixed", 1)
-    threading.Thread(target=change, args=(nodes, node), daemon=True).start()
     launch.train_worker = gated
-    elastic, other = trained("elastic", {"min": 1, "max": 2, "resize_every": 1})
+    # Nodes can be added in the main thread alone.
+    with ThreadPoolExecutor(1) as thread:
+        training = thread.submit(trained, "elastic", {"min": 1, "max": 2, "resize_every": 1})
+        wait_for(grow, training)
+        second = nodes.add_node(**node)
+        wait_for(shrink, training)
+        nodes.remove_node(second, allow_graceful=False)
+        elastic, other = training.result()
     difference = max(float((weights[name] - other[name]).abs().max()) for name in weights)
     outcome = {
         "workers": [[record["workers"], record["epoch"]] for record in elastic["start"]],

@@ -144,6 +144,23 @@ def test_workers_that_cannot_be(file: Path, overrides: list[str], words: list[st
     assert all(word in message for word in words), message
 
 
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["weighting.name=gradnorm"], ["weighting", "gradnorm"]),
+        (["aggregation.name=pcgrad"], ["aggregation", "pcgrad"]),
+        (["model.norm=batch"], ["model.norm"]),
+        (["training.affinity_every=5"], ["training.affinity_every"]),
+    ],
+)
+def test_what_a_compiled_model_does_not_go_with(file: Path, overrides: list[str], words: list[str]) -> None:
+    load_config(file, ["training.compile=true"])
+    for value in ("true", "auto"):
+        message = refused(file, f"training.compile={value}", *overrides)
+        assert all(word in message for word in [*words, f"training.compile={value}"]), message
+    assert "partly compiled" in refused(file, "training.compile=auto", "training.profile=true")
+
+
 def test_unknown_metric(file: Path) -> None:
     message = refused(file, "training.early_stopping.metric=validation/click/auc")
     assert "training.early_stopping.metric" in message
