@@ -22,11 +22,14 @@ def main(
     config: Annotated[Path | None, typer.Option(help="YAML config.")] = None,
     overrides: Annotated[list[str] | None, typer.Argument(help="dotted.key=value")] = None,
     resume: Annotated[str | None, typer.Option(help="A run to go on with, or auto: one of this config.")] = None,
+    find_batch_size: Annotated[
+        bool, typer.Option("--find-batch-size", help="Double the batch first, for as long as that pays and fits.")
+    ] = False,
 ) -> None:
     """Train; the result names the run folder."""
     parsed = None if config is None else load_config(config, overrides or ())
     with TrainingView(console) as view:
-        outcome = train_or_resume(parsed, resume, say, view.show)
+        outcome = train_or_resume(parsed, resume, say, view.show, find_batch_size)
     report = publish_report(outcome.run.place)
     emit({"run": outcome.run.place, **outcome.summary, "report": report})
 

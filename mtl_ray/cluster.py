@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, redirect_stdout
+from typing import NamedTuple
 
 import ray
 import ray.data
@@ -59,6 +60,24 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
             ray.shutdown()
 
 
+class Machine(NamedTuple):
+    """What a machine has to compute with."""
+
+    cpus: int
+    gpus: int
+
+
+def machines() -> tuple[list[Machine], bool]:
+    """The nodes of the cluster that RAY_ADDRESS names, or that we are connected to, and True; or this machine, and
+    False. Nodes without a CPU are left out."""
+    if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
+        return [Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())], False
+    with ray_session(0.0):
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+    found = [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
+    return [machine for machine in found if machine.cpus], True
+
+
 def check_resources(worker_cpus: float, gpus: int) -> None:
     """Raise ConfigError where a local Ray could not offer `worker_cpus` CPUs and `gpus` GPUs.
 
@@ -85,9 +104,10 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
         )
 
 
-def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
+def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool, most: int | None = None) -> None:
     """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
 
+    `most`: as many as there is room for will be started, up to so many; they must not take every CPU of the nodes.
     It is judged by its nodes, whoever holds them now, for which a cluster that is just starting is given
     `NODES_JOIN_SECONDS`. One that scales itself and has too few is judged by what its autoscaler says.
     """
@@ -97,6 +117,7 @@ def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     while True:
         places, free_cpus, gpus = _of_nodes(cpus_per_worker)
         if places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu:
+            _check_reading(min(places, most or workers), cpus_per_worker, free_cpus)
             return
         if time.monotonic() >= deadline:
             break
@@ -111,6 +132,17 @@ def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
             where="training.workers, training.cpus_per_worker",
             found=f"{workers} workers of {cpus_per_worker:g} CPUs, and places for {places}",
             fix="fewer workers, fewer CPUs for each, or larger nodes",
+        )
+
+
+def _check_reading(workers: int, cpus_per_worker: float, cpus: float) -> None:
+    if workers * cpus_per_worker + READING_CPUS > cpus:
+        raise ConfigError(
+            "As many workers as the cluster has room for would take every CPU, and none would be left for the input.",
+            where="training.workers.max, training.cpus_per_worker",
+            found=f"{workers} workers of {cpus_per_worker:g} CPUs, and {cpus:g} CPUs",
+            allowed=f"{READING_CPUS} CPU more than the workers take",
+            fix="fewer workers at most, or a cpus_per_worker that leaves a CPU of a node over",
         )
 
 

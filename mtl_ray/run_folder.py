@@ -161,11 +161,21 @@ class RunFolder:
         return sorted({name.split("/")[0] for name in sizes(self.checkpoints) if name.startswith("checkpoint_")})
 
 
-def unfinished_run(config: Config) -> RunFolder | None:
-    """The newest run in the storage that has exactly this config and has not ended; None where there is none."""
+def unfinished_run(config: Config, any_batch_size: bool = False) -> RunFolder | None:
+    """The newest run in the storage that has exactly this config and has not ended; None where there is none.
+
+    `any_batch_size`: `training.global_batch_size` need not be the same.
+    """
     for name in newest_first(config.storage, f"{config.name}-*/config.yaml"):
         run = RunFolder.open(below(config.storage, name.rsplit("/", 1)[0]))
-        if not (run.path / SUMMARY_FILE).is_file() and run.config() == config:
+        if (run.path / SUMMARY_FILE).is_file():
+            continue
+        theirs = run.config()
+        wanted = config
+        if any_batch_size:
+            size = {"global_batch_size": theirs.training.global_batch_size}
+            wanted = config.model_copy(update={"training": config.training.model_copy(update=size)})
+        if theirs == wanted:
             return run
     return None
 

@@ -54,8 +54,8 @@ def train_all(configs: Sequence[Config], snapshot: Path, split: str, parallel: i
         ConfigError: the machine is too small.
         InterruptedRunError: Ctrl-C; unfinished trainings are stopped.
     """
-    cpus = max(config.training.workers * config.training.cpus_per_worker for config in configs)
-    gpus = max(config.training.workers if config.training.use_gpu else 0 for config in configs)
+    cpus = max(config.training.workers.max * config.training.cpus_per_worker for config in configs)
+    gpus = max(config.training.workers.max if config.training.use_gpu else 0 for config in configs)
     at_least = parallel or min(len(configs), max(1, int((os.cpu_count() or 1) // cpus)))
     check_resources(at_least * cpus, (parallel or 1) * gpus)
     with ray_session(at_least * cpus):

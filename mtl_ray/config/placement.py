@@ -1,4 +1,4 @@
-"""Whether a training can be had with sharded embedding tables."""
+"""Whether a training can be had on its workers: with sharded embedding tables, and with a number that changes."""
 
 from __future__ import annotations
 
@@ -48,3 +48,17 @@ def check_placement(
                 allowed=allowed,
                 fix="change it, or set training.placement=replicated",
             )
+
+
+def check_norm(training: TrainingConfig, model: ModelSettings) -> None:
+    """Raise `ConfigError` where some number of workers would give a batch norm other rows than the batch has."""
+    workers, rows = training.workers, training.global_batch_size
+    uneven = [number for number in range(workers.min, workers.max + 1) if rows % number]
+    if model.norm == "batch" and uneven:
+        raise ConfigError(
+            "Batch norm is over the rows of the global batch, and some numbers of workers would fill it up with "
+            "padding rows.",
+            where="model.norm=batch, with training.workers",
+            found=f"{rows} rows for {uneven[0]} workers",
+            fix="model.norm=layer, a fixed number of workers, or a global_batch_size that all of them divide",
+        )

@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
 from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
-from mtl_ray.config.placement import check_placement
+from mtl_ray.config.compilation import check_compile
+from mtl_ray.config.placement import check_norm, check_placement
+from mtl_ray.config.workers import WorkersConfig, check_split
 from mtl_ray.data.feature_store import FeaturesConfig
 from mtl_ray.data.sampling import check_sampling
 from mtl_ray.data.snapshot import TrainingSetConfig
@@ -46,17 +48,20 @@ class TrainingConfig(Settings):
 
     epochs: int = Field(default=3, ge=1)
     global_batch_size: int = Field(default=4096, ge=1)
-    """Rows of one step over all workers together; every worker takes global_batch_size / workers of them."""
+    """Rows of one step over all workers together; every worker takes its share of them."""
     accumulate: int = Field(default=1, ge=1)
     """Parts that a worker's rows of a step go through the model in, one after the other: less memory for the same step,
     and, from 2 on, one more forward pass (two, where tasks' gradients are compared)."""
-    workers: int = Field(default=2, ge=1)
-    """Ray Train workers, one process (and one GPU where use_gpu) each."""
+    workers: WorkersConfig = WorkersConfig(min=2, max=2)
+    """Ray Train workers, one process (and one GPU where use_gpu) each: a number; {min: 1, max: 4} for as many as the
+    cluster has room for, also while the training runs; or auto, for what the machine has."""
     cpus_per_worker: float = Field(default=1.0, gt=0)
     use_gpu: bool = False
     """One GPU a worker and NCCL; otherwise CPU and gloo."""
     precision: Literal["fp32", "bf16", "fp64"] = "fp32"
     """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
+    compile: bool | Literal["auto"] = False
+    """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
     placement: Literal["replicated", "sharded"] = "replicated"
     """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
     optimizer: OptimizerConfig = OptimizerConfig()
@@ -94,13 +99,8 @@ class TrainingConfig(Settings):
     """How often a run whose worker or node was lost is restarted from its last checkpoint."""
 
     @model_validator(mode="after")
-    def _batches_split_evenly(self) -> TrainingConfig:
-        if self.global_batch_size % self.workers:
-            below = self.global_batch_size // self.workers * self.workers
-            raise ValueError(
-                f"global_batch_size {self.global_batch_size} is not a multiple of workers {self.workers}; "
-                f"try {below or self.workers} or {below + self.workers}"
-            )
+    def _rows_go_round(self) -> TrainingConfig:
+        check_split(self.workers, self.global_batch_size)
         return self
 
 
@@ -145,6 +145,8 @@ class Config(Settings):
         check_accumulation(self.training.accumulate, self.model, self.tasks)
         check_affinity(self.training.affinity_every, self.model, self.tasks)
         check_placement(self.training, self.model, self.aggregation, self.tasks)
+        check_norm(self.training, self.model)
+        check_compile(self.training, self.model, self.weighting, self.aggregation)
         check_sampling(self.training_set.negative_sampling, self.training_set.over_sampling, self.tasks)
         self._check_metric()
         if self.fusion is not None:

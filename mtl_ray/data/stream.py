@@ -40,27 +40,38 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
     Args:
         plan: what to read.
         columns: the columns of the snapshot to read.
-        workers: number of ranks; must divide the plan's global batch size.
+        workers: number of ranks. Where they do not divide the global batch size, the shares are filled up with padding
+            rows to the same length, `share_of`.
     """
     items = plan.items
 
     def read(ids: dict[str, Any]) -> pa.Table:
         segment, window, skipped = items[int(ids["id"][0])]
         table = read_window(segment.window(window), columns).slice(skipped * segment.global_batch_size)
-        return _by_rank(table, workers, segment.global_batch_size // workers)
+        return _by_rank(table, workers, segment.global_batch_size)
 
     stream = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(read, batch_size=1)
     return stream.repartition(target_num_rows_per_block=1)
 
 
-def _by_rank(table: pa.Table, ranks: int, share: int) -> pa.Table:
-    """Global batches, one after the other, to one row a rank."""
+def share_of(global_batch_size: int, workers: int) -> int:
+    """Rows of each global batch that every rank receives."""
+    return -(-global_batch_size // workers)
+
+
+def _by_rank(table: pa.Table, ranks: int, size: int) -> pa.Table:
+    """Global batches of `size` rows, one after the other, to one row a rank."""
     sink = pa.BufferOutputStream()
     ends = [0]
+    share = share_of(size, ranks)
     for rank in range(ranks):
+        own = max(0, min(share, size - rank * share))
         with pa.ipc.new_stream(sink, table.schema) as writer:
-            for begin in range(rank * share, table.num_rows, ranks * share):
-                writer.write_table(table.slice(begin, share))
+            for begin in range(0, table.num_rows, size):
+                rows = table.slice(begin + rank * share, own)
+                if own < share:
+                    rows = pa.concat_tables([rows, _padding(table, share - own)]).combine_chunks()
+                writer.write_table(rows)
         ends.append(sink.tell())
     offsets = pa.py_buffer(np.array(ends, dtype=np.int64))
     parts = pa.LargeBinaryArray.from_buffers(pa.large_binary(), ranks, [None, offsets, sink.getvalue()])

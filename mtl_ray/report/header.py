@@ -82,9 +82,12 @@ def header_facts(run: RunFiles, evaluation: EvaluationResult | None, history: Hi
     if evaluation is not None:
         facts.append((f"Rows judged ({evaluation.split})", count(evaluation.rows)))
     facts.append(("Epochs", _epochs(run, history)))
-    workers = number(node(run.config, "training").get("workers"))
-    if workers is not None:
+    training = node(run.config, "training")
+    elastic = node(training, "workers")
+    if (workers := number(training.get("workers"))) is not None:
         facts.append(("Workers", count(workers)))
+    elif elastic:
+        facts.append(("Workers", f"{elastic.get('min')} to {elastic.get('max')}"))
     seconds = number(run.summary.get("seconds")) or history.total_seconds()
     if seconds is not None:
         facts.append(("Training took", duration(seconds)))

@@ -9,17 +9,18 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import ray
-from ray.train import CheckpointConfig, DataConfig, FailureConfig, LoggingConfig, RunConfig, ScalingConfig
+from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
 from ray.train.torch import TorchConfig, TorchTrainer
 
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
 from mtl_ray.cluster import check_cluster, check_resources, ray_session
 from mtl_ray.config import Config
+from mtl_ray.config.workers import in_words
 from mtl_ray.data.building.append import newest_training_set
 from mtl_ray.data.contract import CONTRACT_FILE
 from mtl_ray.data.contract.table import summary_line
@@ -28,7 +29,7 @@ from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import TRAINING_SETS, Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.splits import PARTS
 from mtl_ray.data.staging import writable_place
-from mtl_ray.data.stream import batch_columns, batch_stream, stream_options
+from mtl_ray.data.stream import batch_columns
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.fit_fusion import fit_fusion
 from mtl_ray.models.next_item import check_two_towers
@@ -38,12 +39,11 @@ from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
-from mtl_ray.training.place import STREAM
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
-from mtl_ray.training.restoring import newest_intact
 from mtl_ray.training.run_records import RunRecords
+from mtl_ray.training.scaling import StreamOfPlan, latest_position, scaling, stream_to_come
 from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
 from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
 
@@ -90,7 +90,7 @@ def train(
     workers = config.training.workers
     if config.training.placement == "sharded":
         check_installed()
-    check_resources(workers * config.training.cpus_per_worker, workers if config.training.use_gpu else 0)
+    check_resources(workers.max * config.training.cpus_per_worker, workers.max if config.training.use_gpu else 0)
     if config.tracking.mlflow is not None:
         check_mlflow(config.tracking.mlflow, config.storage)
     if snapshot is None:
@@ -113,8 +113,8 @@ def train(
             f"{plan.total_batches}: there will be no profile"
         )
     say(
-        f"starting Ray and {workers} worker{'s' if workers > 1 else ''}: {plan.batches_per_epoch} steps of "
-        f"{plan.global_batch_size:,} rows an epoch, up to {config.training.epochs} epochs"
+        f"starting Ray and {in_words(workers)}: {plan.batches_per_epoch} steps of {plan.global_batch_size:,} rows an "
+        f"epoch, up to {config.training.epochs} epochs"
     )
     with RunRecords(config, run, show) as records:
         summary = _trained(config, snapshot, plan, run, records, say)
@@ -127,8 +127,9 @@ def _trained(
 ) -> dict[str, Any]:
     """Train on Ray; returns the summary, which is written."""
     training = config.training
-    with ray_session(training.workers * training.cpus_per_worker):
-        check_cluster(training.workers, training.cpus_per_worker, training.use_gpu)
+    workers = training.workers
+    with ray_session(workers.max * training.cpus_per_worker):
+        check_cluster(workers.min, training.cpus_per_worker, training.use_gpu, workers.max)
         say("Ray is up, workers are starting")
         result = fit(config, snapshot, plan, run, records.receive)
         if "failed" in result.return_value:
@@ -159,10 +160,10 @@ def _trained(
 
 
 def _about_sharding(config: Config) -> str:
-    if config.training.workers == 1:
+    if config.training.workers.max == 1:
         return "training.placement=sharded changes nothing with one worker"
     clipped = "" if config.training.clip_norm is None else "; training.clip_norm is of all other parameters"
-    return f"embedding tables are sharded over {config.training.workers} workers{clipped}"
+    return f"embedding tables are sharded over {in_words(config.training.workers)}{clipped}"
 
 
 def verified_training_set(config: Config, say: Say, parts: Sequence[str] = PARTS) -> Snapshot:
@@ -278,10 +279,6 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     columns = columns_read(config, context)
     checkpoints = run.checkpoints
 
-    def stream() -> ray.data.Dataset:
-        # Called when a worker group starts: after a failure the stream begins where its checkpoint stands.
-        return batch_stream(replace(plan, start=latest_position(checkpoints)), columns, training.workers)
-
     # How often Ray Train looks at its workers: at its own 2 s a short training waits longer than it works.
     os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
     board = start_board()
@@ -292,11 +289,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         train_worker,
         train_loop_config={"setup": setup},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
-        scaling_config=ScalingConfig(
-            num_workers=training.workers,
-            use_gpu=training.use_gpu,
-            resources_per_worker={"CPU": training.cpus_per_worker, **({"GPU": 1} if training.use_gpu else {})},
-        ),
+        scaling_config=scaling(training),
         run_config=RunConfig(
             storage_path=run.place,
             name=CHECKPOINTS,
@@ -304,8 +297,8 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
             checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_score_attribute=SCORE),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
-        datasets={STREAM: stream},
-        dataset_config=DataConfig(execution_options=stream_options()),
+        datasets=stream_to_come(),
+        dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
         with BoardReader(board, show), _sigint_restored():
@@ -327,9 +320,3 @@ def _sigint_restored() -> Iterator[None]:
         yield
     finally:
         signal.signal(signal.SIGINT, before)
-
-
-def latest_position(checkpoints: str) -> Position:
-    """Where the checkpoint stands that the workers will go on from; the beginning where there is none."""
-    with newest_intact(checkpoints) as found:
-        return Position() if found is None else Position(found[1].epoch, found[1].batch)

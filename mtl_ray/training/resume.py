@@ -7,14 +7,20 @@ from collections.abc import Callable
 from mtl_ray.config import Config
 from mtl_ray.errors import ConfigError
 from mtl_ray.run_folder import SUMMARY_FILE, RunFolder, unfinished_run
-from mtl_ray.training.launch import Say, TrainingOutcome, train
+from mtl_ray.training.batch_size import with_batch_size
+from mtl_ray.training.launch import Say, TrainingOutcome, train, verified_training_set
+from mtl_ray.training.machine import with_workers
 from mtl_ray.training.progress import Record
 
 AUTO = "auto"
 
 
 def train_or_resume(
-    config: Config | None, again: str | None, say: Say, show: Callable[[Record], None]
+    config: Config | None,
+    again: str | None,
+    say: Say,
+    show: Callable[[Record], None],
+    find_batch_size: bool = False,
 ) -> TrainingOutcome:
     """Train `config` anew, or go on with a run from its newest checkpoint that is whole, to the same end.
 
@@ -23,6 +29,8 @@ def train_or_resume(
         again: None for a new run; a run's folder or URI; or `auto` for the newest run of exactly this config that has
             not ended, and a new one where there is none, which is how a job that may be submitted again is written.
         say, show: as of `train`.
+        find_batch_size: a new run gets the batch size that `with_batch_size` finds; one that is gone on with keeps its
+            own, whatever the config says.
 
     Raises:
         ConfigError: neither config nor run, both, or a run that has ended.
@@ -30,10 +38,17 @@ def train_or_resume(
         Others as `train` does.
     """
     if config is not None and again in (None, AUTO):
-        run = None if again is None else unfinished_run(config)
+        config, words = with_workers(config)
+        if words is not None:
+            say(words)
+        run = None if again is None else unfinished_run(config, any_batch_size=find_batch_size)
         if run is not None:
             say(f"going on with {run.place}")
-        return train(config, say, show, run=run)
+            return train(run.config(), say, show, run=run)
+        if not find_batch_size:
+            return train(config, say, show)
+        snapshot = verified_training_set(config, say)
+        return train(with_batch_size(config, snapshot, say), say, show, snapshot)
     if config is None and again not in (None, AUTO):
         return _resume(str(again), say, show)
     raise ConfigError(

@@ -46,8 +46,8 @@ class TrainingView:
         """Show a record of the workers."""
         if record["kind"] == "start":
             self._start(record)
-        elif record["kind"] == "profile":
-            self._console.print(f"· profile: {record['words']}", highlight=False, soft_wrap=True)
+        elif record["kind"] in ("profile", "compile"):
+            self._console.print(f"· {record['kind']}: {record['words']}", highlight=False, soft_wrap=True)
         elif record["kind"] == "epoch":
             self._end_epoch(record)
         else:

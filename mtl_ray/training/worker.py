@@ -6,7 +6,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Generator, Iterator
-from contextlib import contextmanager, nullcontext
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config
 from mtl_ray.data.plan import BatchPlan
+from mtl_ray.data.stream import share_of
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
@@ -27,7 +28,9 @@ from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
-from mtl_ray.training.arithmetic import arithmetic
+from mtl_ray.training.arithmetic import allow_tf32, arithmetic
+from mtl_ray.training.clock import Clock
+from mtl_ray.training.compilation import Compilation
 from mtl_ray.training.faults import FAULTS, told_of
 from mtl_ray.training.gauges import TrainingGauges
 from mtl_ray.training.memory import keep_freed_memory
@@ -107,6 +110,7 @@ class Trainer:
         self.gauges = TrainingGauges(setup.run.path.name, distributed.rank())
         self.log = worker_log(setup.run.path.name, distributed.rank())
         keep_freed_memory()
+        allow_tf32(self.device, config.training.precision)
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
         sharded = config.training.placement == "sharded" and distributed.world_size() > 1
@@ -138,7 +142,8 @@ class Trainer:
             config.training.accumulate,
         )
         self.step.epoch_totals.restore(self.state.epoch_totals)
-        self.share = setup.plan.global_batch_size // distributed.world_size()
+        self.compilation = Compilation(model, config.training.compile, self.device)
+        self.share = share_of(setup.plan.global_batch_size, distributed.world_size())
         batches = setup.plan.batches_per_epoch
         self.log_every = config.training.log_every or max(1, batches // 20)
         self.profiling: Profiling | None = None
@@ -239,12 +244,13 @@ class Trainer:
             number = self.state.position.step
             # Dropout draws anew on every rank and in every step, and the same again after a restart.
             torch.manual_seed(hash((self.config.seed, distributed.rank(), number)) % 2**63)
-            affinity_TT = self.step(batch, self.state.affinity.due(number))
+            with self.compilation.step():
+                affinity_TT = self.step(batch, self.state.affinity.due(number))
             if affinity_TT is not None:
                 self.state.affinity.add(number, affinity_TT)
-            clock.rows += len(batch) * distributed.world_size()
+            clock.rows += self.setup.plan.global_batch_size
             step = self.state.advance(batch=done)
-            self._profile_step(step)
+            self._after_step(step)
             if done % self.log_every == 0 or done == batches:
                 self._log_step(clock, step)
                 clock = Clock()
@@ -252,7 +258,9 @@ class Trainer:
                 self.state.epoch_totals = self.step.epoch_totals.gather_on_first()
                 self._report({}, NOT_THE_BEST)
 
-    def _profile_step(self, step: int) -> None:
+    def _after_step(self, step: int) -> None:
+        if (words := self.compilation.decided()) is not None:
+            self._post({"kind": "compile", "step": step, "words": words})
         if self.profiling is not None and self.profiling.after_step(step):
             assert self.profiling.found is not None
             self.setup.run.publish()
@@ -362,37 +370,3 @@ class Trainer:
     def _post(self, record: dict[str, Any]) -> None:
         if distributed.rank() == 0:
             self.place.post(record)
-
-
-class Clock:
-    """Rows over all ranks, seconds since the first of them were there, and the share of all its time in which this rank
-    waited for rows."""
-
-    def __init__(self) -> None:
-        self.rows = 0
-        self._made = time.monotonic()
-        self._begin: float | None = None
-        self._waited = 0.0
-
-    def start(self) -> None:
-        """Begin to count; later calls do nothing."""
-        if self._begin is None:
-            self._begin = time.monotonic()
-
-    @property
-    def seconds(self) -> float:
-        """Seconds since `start`."""
-        begin = time.monotonic() if self._begin is None else self._begin
-        return max(time.monotonic() - begin, 1e-9)
-
-    @contextmanager
-    def waiting(self) -> Iterator[None]:
-        """Count the block as waiting."""
-        begin = time.monotonic()
-        yield
-        self._waited += time.monotonic() - begin
-
-    @property
-    def waited_share(self) -> float:
-        """Of the time since the clock was made."""
-        return self._waited / max(time.monotonic() - self._made, 1e-9)

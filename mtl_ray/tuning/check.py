@@ -209,11 +209,11 @@ def _check_population(settings: SearchSettings, base: Config) -> None:
             allowed="random",
             fix="remove searcher",
         )
-    if base.training.workers > 1:
+    if base.training.workers.max > 1:
         raise ConfigError(
             f"{name} moves weights from one trial to another, for which a trial has one worker here.",
             where="training.workers",
-            found=base.training.workers,
+            found=base.training.workers.max,
             allowed="1",
         )
     metric = base.training.early_stopping.metric

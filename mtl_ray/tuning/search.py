@@ -113,7 +113,7 @@ def search(
                 # Tune would not even create the other members of a population: they are kept apart by their CPUs.
                 max_concurrent_trials=None if settings.scheduler.name in POPULATIONS else at_a_time,
                 time_budget_s=time_budget,
-                reuse_actors=config.training.workers == 1,
+                reuse_actors=config.training.workers.max == 1,
                 trial_dirname_creator=_folder_name,
             ),
             run_config=tune.RunConfig(
@@ -198,8 +198,14 @@ def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
 def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
     """CPUs and GPUs of a trial."""
     training = config.training
-    gpus = 0.0 if not training.use_gpu else settings.gpu_share if training.workers == 1 else float(training.workers)
-    return training.workers * training.cpus_per_worker, gpus
+    gpus = (
+        0.0
+        if not training.use_gpu
+        else settings.gpu_share
+        if training.workers.max == 1
+        else float(training.workers.max)
+    )
+    return training.workers.max * training.cpus_per_worker, gpus
 
 
 def _check_room(cpus: float, gpus: float, config: Config) -> None:
@@ -208,15 +214,15 @@ def _check_room(cpus: float, gpus: float, config: Config) -> None:
     training = config.training
     each = sum(int(node.get("CPU", 0.0) / training.cpus_per_worker) for node in nodes)
     present = ray.cluster_resources()
-    if each >= training.workers and present.get("GPU", 0.0) >= gpus:
+    if each >= training.workers.max and present.get("GPU", 0.0) >= gpus:
         return
     if scales_itself():
-        check_growth(training.workers, training.cpus_per_worker, gpus / training.workers)
+        check_growth(training.workers.max, training.cpus_per_worker, gpus / training.workers.max)
         return
     raise ConfigError(
         "A trial needs more than the cluster has.",
         where="training.workers, training.cpus_per_worker, training.use_gpu",
-        found=f"{training.workers} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
+        found=f"{training.workers.max} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
         allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
         fix="less for a trial, or a larger cluster",
     )
@@ -232,7 +238,7 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, a
         judged_by=judged_by(settings, config, objective),
     )
     training = config.training
-    if training.workers > 1:
+    if training.workers.max > 1:
         driver: Any = tune.with_parameters(train_on_workers, setup=setup)
         return tune.with_resources(driver, PlacementGroupFactory([{"CPU": 0.01}]))
     cpus = training.cpus_per_worker
@@ -249,7 +255,7 @@ def _share_of_cpus(at_a_time: int) -> float:
 
 
 def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointConfig:
-    if config.training.workers > 1:
+    if config.training.workers.max > 1:
         return tune.CheckpointConfig()
     # A member of a population may take over a checkpoint that its owner has already gone on from.
     kept = 4 if settings.scheduler.name in POPULATIONS else 1

@@ -21,9 +21,9 @@ from ray.cluster_utils import Cluster
 from mtl_ray import cluster as ours
 from mtl_ray.errors import ConfigError
 
-def said(workers, cpus_per_worker, use_gpu=False):
+def said(workers, cpus_per_worker, use_gpu=False, most=None):
     try:
-        ours.check_cluster(workers, cpus_per_worker, use_gpu)
+        ours.check_cluster(workers, cpus_per_worker, use_gpu, most)
     except ConfigError as error:
         return str(error)
 
@@ -33,6 +33,7 @@ nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard
 try:
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
     alone = {"all but one": said(3, 1), "every CPU": said(4, 1), "GPU": said(1, 1, use_gpu=True)}
+    alone |= {"up to three": said(1, 1, most=3), "up to nine": said(1, 1, most=9), "larger": said(1, 3, most=9)}
     nodes.add_node(**node)
     nodes.wait_for_nodes()
     outcome = {"alone": alone, "two": {"seven": said(7, 1), "one too large": said(1, 5), "two": said(2, 3)}}
@@ -77,3 +78,12 @@ def test_too_few_gpus(said: dict[str, Any]) -> None:
 def test_a_worker_that_fits_on_no_node(said: dict[str, Any]) -> None:
     assert "No node of the cluster is large enough" in said["two"]["one too large"]
     assert "1 workers of 5 CPUs, and places for 0" in said["two"]["one too large"]
+
+
+def test_workers_that_come_must_leave_a_cpu_for_the_input(said: dict[str, Any]) -> None:
+    alone = said["alone"]
+    assert alone["up to three"] is None
+    assert alone["larger"] is None
+    assert "would take every CPU" in alone["up to nine"]
+    assert "4 workers of 1 CPUs, and 4 CPUs" in alone["up to nine"]
+    assert "training.workers.max" in alone["up to nine"]

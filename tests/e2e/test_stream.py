@@ -15,7 +15,15 @@ import ray
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
-from mtl_ray.data.stream import PADDING_ROW_ID, batch_stream, local_batches, read_window, shares, stream_options
+from mtl_ray.data.stream import (
+    PADDING_ROW_ID,
+    batch_stream,
+    local_batches,
+    read_window,
+    share_of,
+    shares,
+    stream_options,
+)
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -86,6 +94,19 @@ def test_every_global_batch_is_the_same_for_any_world_size(plan: BatchPlan, work
         shares = [ranks[rank][number] for rank in range(workers)]
         assert {share.num_rows for share in shares} == {GLOBAL_BATCH // workers}
         assert [row for share in shares for row in share["row_id"].to_pylist()] == batch
+
+
+@pytest.mark.parametrize("workers", [5, 7])
+def test_shares_that_are_not_equal_are_filled_up(plan: BatchPlan, workers: int) -> None:
+    ranks = delivered(plan, workers)
+    for number, batch in enumerate(expected(plan)):
+        shares = [ranks[rank][number] for rank in range(workers)]
+        assert {share.num_rows for share in shares} == {share_of(GLOBAL_BATCH, workers)}
+        rows = pa.concat_tables(shares)
+        ids = rows["row_id"].to_numpy()
+        assert [row for row in ids if row != PADDING_ROW_ID] == [row for row in batch if row != PADDING_ROW_ID]
+        observed = rows["observed"].combine_chunks().flatten().to_numpy()
+        assert np.array_equal(observed == 1, ids != PADDING_ROW_ID)
 
 
 def test_one_process_reads_the_same_batches_without_ray_data(plan: BatchPlan) -> None:

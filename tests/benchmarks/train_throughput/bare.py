@@ -41,7 +41,7 @@ class Loop:
 
     def run(self) -> list[float]:
         """Samples a second over all processes, of each epoch."""
-        workers = self.config.training.workers
+        workers = self.config.training.workers.max
         with tempfile.TemporaryDirectory() as folder:
             mp.spawn(train_rank, args=(workers, self.config, self.snapshot, folder), nprocs=workers)
             found: list[float] = json.loads((Path(folder) / "rates.json").read_text())

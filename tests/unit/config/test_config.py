@@ -114,6 +114,53 @@ def test_global_batch_must_split_evenly(file: Path) -> None:
     assert "999" in message
 
 
+def test_a_number_of_workers_is_written_as_one(file: Path) -> None:
+    for written in ("3", "{min: 3, max: 3}"):
+        config = load_config(file, ["training.global_batch_size=999", f"training.workers={written}"])
+        assert config.training.workers.max == config.training.workers.min == 3
+        assert config.model_dump(mode="json")["training"]["workers"] == 3
+
+
+def test_a_range_of_workers(file: Path) -> None:
+    config = load_config(file, ["training.global_batch_size=1000", "training.workers={min: 1, max: 3}"])
+    assert config.training.workers.elastic
+    assert parse_config(config.model_dump(mode="json")) == config
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["training.workers={min: 4, max: 2}"], ["training.workers", "min 4 is more than max 2"]),
+        (["training.workers={min: 1}"], ["training.workers.max"]),
+        (["training.workers={min: 1, most: 2, max: 2}"], ["training.workers.most", "min"]),
+        (["training.workers=0"], ["training.workers", "at least 1 worker"]),
+        (["training.workers=many"], ["training.workers", "'many'", "{min: 1, max: 4}"]),
+        (["training.workers={min: 1, max: 64}", "training.global_batch_size=32"], ["no row for each of 64 workers"]),
+        (["training.workers={min: 1, max: 3}", "model.norm=batch"], ["model.norm=batch", "for 3 workers"]),
+    ],
+)
+def test_workers_that_cannot_be(file: Path, overrides: list[str], words: list[str]) -> None:
+    message = refused(file, *overrides)
+    assert all(word in message for word in words), message
+
+
+@pytest.mark.parametrize(
+    ("overrides", "words"),
+    [
+        (["weighting.name=gradnorm"], ["weighting", "gradnorm"]),
+        (["aggregation.name=pcgrad"], ["aggregation", "pcgrad"]),
+        (["model.norm=batch"], ["model.norm"]),
+        (["training.affinity_every=5"], ["training.affinity_every"]),
+    ],
+)
+def test_what_a_compiled_model_does_not_go_with(file: Path, overrides: list[str], words: list[str]) -> None:
+    load_config(file, ["training.compile=true"])
+    for value in ("true", "auto"):
+        message = refused(file, f"training.compile={value}", *overrides)
+        assert all(word in message for word in [*words, f"training.compile={value}"]), message
+    assert "partly compiled" in refused(file, "training.compile=auto", "training.profile=true")
+
+
 def test_unknown_metric(file: Path) -> None:
     message = refused(file, "training.early_stopping.metric=validation/click/auc")
     assert "training.early_stopping.metric" in message
