@@ -23,8 +23,8 @@ def main(
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials; else 20, or the whole grid.")] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time; else all that fit.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Such as 90s, 30m or 2h: then running trials stop.")] = None,
-    resume: Annotated[Path | None, typer.Option(help="Go on with this search.")] = None,
-    run: Annotated[Path | None, typer.Option(help="Finished search, for --promote.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with this search.")] = None,
+    run: Annotated[str | None, typer.Option(help="Finished search, for --promote.")] = None,
     promote: Annotated[int | None, typer.Option(help="Train this trial on train and validation, test it once.")] = None,
 ) -> None:
     """Write tables, configs of the front and tuning.html into <storage>/searches/."""

@@ -70,13 +70,16 @@ class RunFolder:
         return run
 
     @classmethod
-    def at(cls, path: Path | str, config: Config) -> RunFolder:
-        """The run in the folder `path`, or a new one with its config alone."""
-        path = Path(path)
-        if not (path / "config.yaml").is_file():
-            path.mkdir(parents=True, exist_ok=True)
-            write_config(path / "config.yaml", config)
-        return cls(path)
+    def at(cls, place: Path | str, config: Config) -> RunFolder:
+        """The run in the folder or at the URI `place`, or a new one with its config alone."""
+        if is_file(below(str(place), "config.yaml")):
+            return cls.open(place)
+        parent, name = str(place).rstrip("/").rsplit("/", 1)
+        run = cls(cache_folder(parent) / name, str(place)) if is_remote(place) else cls(Path(place))
+        run.path.mkdir(parents=True, exist_ok=True)
+        write_config(run.path / "config.yaml", config)
+        run.publish()
+        return run
 
     @classmethod
     def open(cls, place: Path | str) -> RunFolder:
@@ -176,6 +179,15 @@ def unfinished_run(config: Config, any_batch_size: bool = False) -> RunFolder | 
             size = {"global_batch_size": theirs.training.global_batch_size}
             wanted = config.model_copy(update={"training": config.training.model_copy(update=size)})
         if theirs == wanted:
+            return run
+    return None
+
+
+def newest_run(storage: str, name: str) -> RunFolder | None:
+    """The run of that name in the storage that has ended last; None where there is none."""
+    for file in newest_first(storage, f"{name}-*/{SUMMARY_FILE}"):
+        run = RunFolder.open(below(storage, file.rsplit("/", 1)[0]))
+        if run.config().name == name:  # and not another one that begins alike
             return run
     return None
 

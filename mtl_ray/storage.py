@@ -13,6 +13,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import os
+import posixpath
 import re
 import shutil
 import time
@@ -50,6 +51,16 @@ def is_remote(path: str | Path) -> bool:
 def below(place: str, *names: str) -> str:
     """The place of a file or folder below `place`."""
     return "/".join([place.rstrip("/"), *names])
+
+
+def relative(place: str, folder: str) -> str:
+    """How a page in `folder` links what lies at `place`; a path from there where both are on one file system."""
+    if not (is_remote(place) or is_remote(folder)):
+        return Path(os.path.relpath(Path(place).absolute(), Path(folder).absolute())).as_posix()
+    to, start = urlparse(place), urlparse(folder)
+    if (to.scheme, to.netloc) != (start.scheme, start.netloc):
+        return place
+    return posixpath.relpath(to.path, start.path)
 
 
 def cache_folder(place: str) -> Path:
@@ -116,7 +127,9 @@ def check_writable(place: str) -> None:
 
 @patient
 def is_file(place: str) -> bool:
-    """Whether an object stands at `place`. Raises StorageError where the store refuses."""
+    """Whether a file or an object stands at `place`. Raises StorageError where the store refuses."""
+    if not is_remote(place):
+        return _local(place).is_file()
     filesystem, path = filesystem_of(place)
     try:
         return bool(filesystem.get_file_info(path).type == pafs.FileType.File)
@@ -128,9 +141,8 @@ def is_file(place: str) -> bool:
 
 @patient
 def read_bytes(place: str) -> bytes:
-    """The object at `place`. Raises FileNotFoundError where there is none."""
-    filesystem, path = filesystem_of(place)
-    with filesystem.open_input_stream(path) as stream:
+    """The file or object at `place`. Raises FileNotFoundError where there is none."""
+    with _open(place) as stream:
         return bytes(stream.read())
 
 
@@ -163,7 +175,7 @@ def newest_first(place: str, pattern: str) -> list[str]:
     if is_remote(place):
         times = {name: info.mtime_ns for name, info in patient(_objects)(place).items()}
     else:
-        folder = Path(place.removeprefix("file://"))
+        folder = _local(place)
         times = {file.relative_to(folder).as_posix(): file.stat().st_mtime_ns for file in folder.glob(pattern)}
     fitting = [name for name in times if PurePosixPath(name).match(pattern)]
     return sorted(fitting, key=lambda name: -times[name])
@@ -183,6 +195,17 @@ def upload(folder: Path, place: str, leave_out: Sequence[str] = (), last: Sequen
             known = there.get(name)
             if known is None or known.size != state.st_size or known.mtime_ns < state.st_mtime_ns:
                 _send(folder / name, below(place, name))
+    except OSError as error:
+        raise told(place, error) from error
+
+
+def prune(place: str, folder: Path) -> None:
+    """Remove every object below `place` that `folder` has no file for. Raises StorageError where the store refuses."""
+    try:
+        filesystem, path = filesystem_of(place)
+        for name in patient(_objects)(place):
+            if not (folder / name).is_file():
+                patient(filesystem.delete_file)(f"{path.rstrip('/')}/{name}")
     except OSError as error:
         raise told(place, error) from error
 
@@ -243,9 +266,13 @@ def _first_line(error: BaseException) -> str:
     return re.sub(r" \(Request ID: [^)]*\)", "", (str(error) or type(error).__name__).splitlines()[0])[:300]
 
 
+def _local(place: str) -> Path:
+    return Path(place.removeprefix("file://"))
+
+
 def _open(place: str) -> Any:
     if not is_remote(place):
-        return Path(place.removeprefix("file://")).open("rb")
+        return _local(place).open("rb")
     filesystem, path = filesystem_of(place)
     return filesystem.open_input_stream(path)
 

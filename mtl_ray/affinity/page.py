@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Template
 from markupsafe import Markup
@@ -22,9 +21,11 @@ from mtl_ray.affinity.wording import (
     wins_text,
 )
 from mtl_ray.data.join.fragments import atomic_file
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.report.formatting import count
 from mtl_ray.report.heat import HeatCell, HeatTable
 from mtl_ray.report.templates import environment, resource
+from mtl_ray.storage import below
 
 PAGE_FILE = "task_affinity.html"
 RESULT_FILE = "task_affinity.json"
@@ -32,13 +33,12 @@ RESULT_FILE = "task_affinity.json"
 _TAGS = {"better": "", "within noise": "warn", "together": ""}
 
 
-def write_page(found: TaskAffinity, folder: Path) -> TaskAffinity:
+def write_page(found: TaskAffinity, folder: ResultFolder) -> TaskAffinity:
     """Write both files into `folder`; returns the result with the page's path. The same result gives the same bytes."""
-    page = folder / PAGE_FILE
-    found = found.model_copy(update={"page": str(page)})
-    with atomic_file(page) as aside:
+    found = found.model_copy(update={"page": below(folder.place, PAGE_FILE)})
+    with atomic_file(folder.path / PAGE_FILE) as aside:
         aside.write_text(render(found), encoding="utf-8")
-    with atomic_file(folder / RESULT_FILE) as aside:
+    with atomic_file(folder.path / RESULT_FILE) as aside:
         aside.write_text(found.model_dump_json(indent=2))
     return found
 

@@ -12,8 +12,9 @@ from mtl_ray.affinity.page import write_page
 from mtl_ray.affinity.result import TaskAffinity
 from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.config import Config
-from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.errors import ConfigError, MtlRayError
+from mtl_ray.storage import below
 from mtl_ray.training.launch import plan_batches, train, verified_training_set
 from mtl_ray.training.progress import Record
 
@@ -44,7 +45,7 @@ def measure_affinity(
     every = config.training.affinity_every
     if every is None:
         raise ConfigError("No step is measured.", where="training.affinity_every", found="null", allowed="1 or more")
-    folder = writable_folder(f"{config.storage.rstrip('/')}/task_affinity/{config.name}")
+    folder = ResultFolder.at(below(config.storage, "task_affinity", config.name))
     snapshot = verified_training_set(config, say)
     planned = plan_batches(config, snapshot).batches_per_epoch * config.training.epochs
     check_steps(planned, every)
@@ -56,7 +57,7 @@ def measure_affinity(
         raise MtlRayError(
             f"Training ended after {outcome.summary['steps']} steps, of which {len(affinity_MTT)} were measured; "
             f"at least {FEWEST_STEPS} are needed.\n"
-            f"  run:     {outcome.run.path}\n"
+            f"  run:     {outcome.run.place}\n"
             "  fix:     a smaller --every, or training.early_stopping.patience=null"
         )
     evidence = Evidence(affinity_MTT, config.evaluation.confidence, config.seed)
@@ -73,9 +74,11 @@ def measure_affinity(
         thirds=evidence.thirds,
         together=evidence.together,
         groupings=evidence.groupings(names, numbers),
-        run=str(outcome.run.path),
+        run=outcome.run.place,
     )
-    return write_page(found, folder)
+    found = write_page(found, folder)
+    folder.publish()
+    return found
 
 
 def group_numbers(tasks: int, groups: int | None) -> tuple[int, ...]:

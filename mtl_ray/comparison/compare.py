@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from mtl_ray.comparison.folder import ComparisonFolder
 from mtl_ray.comparison.one_training_set import check_one_training_set
 from mtl_ray.comparison.page import PAGE_FILE, write_page
 from mtl_ray.comparison.result import Comparison, Training, compared_metrics
@@ -18,17 +16,20 @@ from mtl_ray.comparison.twins import twin_of
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot
 from mtl_ray.data.splits import PARTS
-from mtl_ray.data.staging import writable_folder
 from mtl_ray.errors import ConfigError
 from mtl_ray.evaluation.differences import Difference, task_differences
 from mtl_ray.evaluation.transfer import Transfer, write_transfer
 from mtl_ray.report import write_report
 from mtl_ray.run_folder import RunFolder
+from mtl_ray.storage import below, relative
 from mtl_ray.training.launch import check_trainable, verified_training_set
 
 
 def compare(configs: Sequence[Config], twins: bool, split: str, parallel: int | None, say: Say) -> Comparison:
     """Train the configs on one training set, evaluate each on `split`, and compare them row by row.
+
+    Asked for again after it was interrupted or a training failed, it goes on: what is trained and evaluated is kept,
+    and what had begun goes on from its last checkpoint (`mtl_ray.comparison.folder`).
 
     Args:
         configs: the first is the baseline; its storage, evaluation settings and seed are the comparison's.
@@ -57,18 +58,19 @@ def compare(configs: Sequence[Config], twins: bool, split: str, parallel: int | 
     every = [*configs, *twin_of_task.values()]
     for config in every:
         check_trainable(config, snapshot)
-    created = datetime.now(UTC)
-    folder = _new_folder(first, created)
-    done = train_all(every, snapshot.path.absolute(), split, parallel, say)
+    folder = ComparisonFolder.of(every, split, snapshot)
+    if folder.runs:
+        say(f"going on with {folder.results.place}")
+    done = train_all(every, snapshot, split, parallel, folder, say)
     say("comparing predictions row by row")
     tables = {name: _predictions(end.run, split) for name, end in done.items() if end.run is not None}
     pairs = _Pairs(first, snapshot, tables)
     twin_names = {task: config.name for task, config in twin_of_task.items()}
     comparison = Comparison(
         name=first.name,
-        created=created,
+        created=folder.created,
         split=split,
-        training_set=str(snapshot.path),
+        training_set=snapshot.uri or str(snapshot.path),
         rows=snapshot.manifest.rows[split],
         resampled=first.evaluation.group_by or "rows",
         replicates=first.evaluation.replicates,
@@ -79,11 +81,12 @@ def compare(configs: Sequence[Config], twins: bool, split: str, parallel: int | 
         ),
         differences=pairs.of(configs[1:], dict.fromkeys(first.tasks, first.name)),
         transfer=pairs.of(configs, twin_names) if twins else (),
-        folder=str(folder),
+        folder=folder.results.place,
     )
-    write_page(comparison, folder)
+    write_page(comparison, folder.results.path)
+    folder.results.publish()
     if twins:
-        _tell_runs(comparison, done, configs, folder)
+        _tell_runs(comparison, done, configs)
     return comparison
 
 
@@ -96,19 +99,8 @@ def check_split(split: str) -> None:
         )
 
 
-def _new_folder(config: Config, created: datetime) -> Path:
-    folder = writable_folder(f"{config.storage.rstrip('/')}/comparisons")
-    path = folder / f"{created:%Y%m%d-%H%M%S}-{config.name}"
-    number = 1
-    while path.exists():
-        number += 1
-        path = folder / f"{created:%Y%m%d-%H%M%S}-{config.name}-{number}"
-    path.mkdir()
-    return path
-
-
-def _predictions(run: Path, split: str) -> pa.Table:
-    return pq.read_table(RunFolder(run).predictions(split)).sort_by("row_id")
+def _predictions(run: str, split: str) -> pa.Table:
+    return pq.read_table(RunFolder.open(run).predictions(split)).sort_by("row_id")
 
 
 def _training(config: Config, done: Done, task: str | None) -> Training:
@@ -120,7 +112,7 @@ def _training(config: Config, done: Done, task: str | None) -> Training:
         name=config.name,
         model=config.model.name,
         twin_of=task,
-        run=None if done.run is None else str(done.run),
+        run=done.run,
         error=done.error,
         seconds=done.summary.get("seconds"),
         parameters=done.summary.get("parameters"),
@@ -162,16 +154,18 @@ class _Pairs:
         return tuple(found)
 
 
-def _tell_runs(comparison: Comparison, done: dict[str, Done], configs: Sequence[Config], folder: Path) -> None:
+def _tell_runs(comparison: Comparison, done: dict[str, Done], configs: Sequence[Config]) -> None:
     """Let the report of each config's run show what sharing did to its tasks."""
     for config in configs:
-        run = done[config.name].run
+        place = done[config.name].run
         differences = tuple(item for item in comparison.transfer if item.of == config.name)
-        if run is None or not differences:
+        if place is None or not differences:
             continue
-        page = os.path.relpath(folder.absolute() / PAGE_FILE, run.absolute())
+        run = RunFolder.open(place)
+        page = relative(below(comparison.folder, PAGE_FILE), run.place)
         write_transfer(
             Transfer(split=comparison.split, confidence=comparison.confidence, page=page, differences=differences),
-            run,
+            run.path,
         )
-        write_report(run)
+        write_report(run.path)
+        run.publish()

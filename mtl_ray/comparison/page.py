@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from functools import cache
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from mtl_ray.report.formatting import ABSENT, count, duration, moment
 from mtl_ray.report.glossary import metric_info
 from mtl_ray.report.page import REPORT_FILE
 from mtl_ray.report.templates import environment, resource
+from mtl_ray.storage import below, relative
 
 PAGE_FILE = "comparison.html"
 RESULT_FILE = "comparison.json"
@@ -49,7 +49,7 @@ def render(comparison: Comparison) -> str:
         verdict=verdict_sentence(comparison),
         facts=facts,
         groups=groups,
-        trainings=[_training(training, Path(comparison.folder)) for training in comparison.trainings],
+        trainings=[_training(training, comparison.folder) for training in comparison.trainings],
         transfer=bool(comparison.transfer),
         method=method(comparison),
         style=Markup(resource("mtl_ray.report", "style.css")),
@@ -75,10 +75,10 @@ class _Scale:
         return {"low": self.at(item.low), "high": self.at(item.high), "at": self.at(item.difference)}
 
 
-def _training(training: Training, folder: Path) -> dict[str, str | None]:
+def _training(training: Training, folder: str) -> dict[str, str | None]:
     report = None
     if training.run is not None:
-        report = Path(os.path.relpath(Path(training.run).absolute() / REPORT_FILE, folder.absolute())).as_posix()
+        report = relative(below(training.run, REPORT_FILE), folder)
     return {
         "name": training.name,
         "model": training.model,

@@ -16,12 +16,15 @@ import ray
 from ray.exceptions import RayError
 
 from mtl_ray.cluster import DATA_CPUS, check_resources, ray_session
+from mtl_ray.comparison.folder import ComparisonFolder
 from mtl_ray.config import Config
-from mtl_ray.data.snapshot import open_snapshot
+from mtl_ray.data.snapshot import Snapshot, open_snapshot
 from mtl_ray.errors import InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.evaluate import evaluate
-from mtl_ray.evaluation.results import EvaluationResult
-from mtl_ray.report import write_report
+from mtl_ray.evaluation.results import EvaluationResult, read_result, result_file
+from mtl_ray.report import publish_report
+from mtl_ray.report.page import REPORT_FILE
+from mtl_ray.run_folder import SUMMARY_FILE, RunFolder
 from mtl_ray.training.launch import train
 from mtl_ray.training.progress import BoardReader, Record, start_board
 
@@ -32,22 +35,32 @@ Say = Callable[[str], None]
 class Done:
     """How a training ended."""
 
-    run: Path | None
-    """Run folder; None where it failed."""
+    run: str | None
+    """Where its run lies; None where it failed."""
     summary: dict[str, Any]
     result: EvaluationResult | None
     error: str | None
 
 
-def train_all(configs: Sequence[Config], snapshot: Path, split: str, parallel: int | None, say: Say) -> dict[str, Done]:
+def train_all(
+    configs: Sequence[Config],
+    snapshot: Snapshot,
+    split: str,
+    parallel: int | None,
+    folder: ComparisonFolder,
+    say: Say,
+) -> dict[str, Done]:
     """Train every config on the snapshot and evaluate its best checkpoint on `split`; its name -> how it went.
+
+    What was trained and evaluated before in a run of the folder is kept, and an unfinished run is gone on with.
 
     Args:
         configs: with names of their own; each has been checked against the snapshot.
-        snapshot: folder of a verified training set.
+        snapshot: verified.
         split: part to evaluate on.
         parallel: trainings at a time; None: as many as the CPUs (and GPUs) have room for, at least one. On a cluster it
             must fit what the cluster has: workers that hold every CPU wait for their own input for ever.
+        folder: keeps the runs' places.
         say: told of beginnings, epochs and ends.
 
     Raises:
@@ -63,7 +76,7 @@ def train_all(configs: Sequence[Config], snapshot: Path, split: str, parallel: i
         say(f"{len(configs)} trainings, {min(at_a_time, len(configs))} at a time")
         board = start_board()
         with BoardReader(board, lambda record: _tell(record, say)):
-            return _run(configs, snapshot, split, at_a_time, board, say)
+            return _run(configs, snapshot, split, at_a_time, board, folder, say)
 
 
 def _room(cpus: float, gpus: int) -> int:
@@ -76,7 +89,13 @@ def _room(cpus: float, gpus: int) -> int:
 
 
 def _run(
-    configs: Sequence[Config], snapshot: Path, split: str, at_a_time: int, board: Any, say: Say
+    configs: Sequence[Config],
+    snapshot: Snapshot,
+    split: str,
+    at_a_time: int,
+    board: Any,
+    folder: ComparisonFolder,
+    say: Say,
 ) -> dict[str, Done]:
     # One process each: torch and its threads go with the training. Ray Train starts lost workers again itself.
     drive = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(train_and_evaluate)
@@ -86,15 +105,16 @@ def _run(
         while waiting or running:
             while waiting and len(running) < at_a_time:
                 config = waiting.pop(0)
-                say(f"{config.name}: training")
-                running[drive.remote(config, snapshot, split, Path.cwd(), board)] = config.name
+                run = folder.run_of(config, snapshot)
+                say(f"{config.name}: {_stage(run, split)}")
+                running[drive.remote(config, snapshot.place, split, run.place, Path.cwd(), board)] = config.name
             (ended, *_), _ = ray.wait(list(running))
             name = running.pop(ended)
             done[name] = _outcome(ended)
             error = done[name].error
             say(f"{name}: {'trained and evaluated' if error is None else 'failed. ' + error.splitlines()[0]}")
     except KeyboardInterrupt:
-        raise InterruptedRunError("Interrupted. The run folders of the trainings keep what was reached.") from None
+        raise InterruptedRunError("Interrupted. What was reached is kept: the same command goes on.") from None
     finally:
         for unfinished in running:
             ray.cancel(unfinished, force=True)
@@ -109,11 +129,13 @@ def _outcome(reference: Any) -> Done:
     return found
 
 
-def train_and_evaluate(config: Config, snapshot: Path, split: str, folder: Path, board: Any) -> Done:
-    """Train the config, evaluate it and write its report. Runs in a Ray task.
+def train_and_evaluate(config: Config, snapshot: str, split: str, place: str, folder: Path, board: Any) -> Done:
+    """Train the config, evaluate it and write its report, as far as its run lacks them. Runs in a Ray task.
 
     Args:
-        config, snapshot, split: as in `train_all`.
+        config, split: as in `train_all`.
+        snapshot: folder or URI of the training set.
+        place: folder or URI of the run.
         folder: the driver's working directory, which the config's relative paths are relative to.
         board: `ProgressBoard` that receives the epochs.
     """
@@ -125,12 +147,30 @@ def train_and_evaluate(config: Config, snapshot: Path, split: str, folder: Path,
             board.post.remote({**record, "training": config.name})
 
     try:
-        outcome = train(config, _silent, show, open_snapshot(snapshot))
-        result = evaluate(outcome.run.path, split, "best", _silent)
-        write_report(outcome.run.path)
+        run = RunFolder.open(place)
+        if not _is_trained(run):
+            run = train(config, _silent, show, open_snapshot(snapshot), run=run).run
+        if not _is_evaluated(run, split):
+            evaluate(place, split, "best", _silent)
+            publish_report(place)
+        return Done(place, run.summary(), read_result(result_file(run.path, split)), None)
     except MtlRayError as error:
         return Done(None, {}, None, str(error))
-    return Done(outcome.run.path, outcome.summary, result, None)
+
+
+def _is_trained(run: RunFolder) -> bool:
+    return (run.path / SUMMARY_FILE).is_file()
+
+
+def _is_evaluated(run: RunFolder, split: str) -> bool:
+    """The report is written last."""
+    return _is_trained(run) and result_file(run.path, split).is_file() and (run.path / REPORT_FILE).is_file()
+
+
+def _stage(run: RunFolder, split: str) -> str:
+    if _is_evaluated(run, split):
+        return "trained and evaluated before"
+    return "evaluating" if _is_trained(run) else "training"
 
 
 def _tell(record: Record, say: Say) -> None:

@@ -13,7 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Literal
 
-from mtl_ray.data.building.append import open_base
+from mtl_ray.data.building.append import after, find_newest, open_base
 from mtl_ray.data.building.inputs import Inputs
 from mtl_ray.data.building.pipeline import Pipeline
 from mtl_ray.data.building.place import place_of
@@ -46,6 +46,7 @@ def build_training_set(
     since: datetime | None = None,
     base: str | Path | None = None,
     latest_views: Sequence[str] = (),
+    newer: bool = False,
 ) -> Snapshot:
     """The training set in `<storage>/training_sets/<service>-<id>`, found or built.
 
@@ -60,6 +61,9 @@ def build_training_set(
         latest_views: views of which every row gets the newest values, whatever its time. That leaks, as the leak meter
             measures: no config can ask for it, nothing is appended to it, and its sets belong in a storage of their
             own.
+        newer: instead of `since`, from the base's last row on: the base itself is the result where the spine has no
+            later row, and the whole set where there is no base. Asked for again, after a kill or at its end, it comes
+            to the same.
 
     Raises:
         StorageError, FeatureStoreError, DataError, SnapshotError, ConfigError: each before anything stands under the
@@ -73,7 +77,15 @@ def build_training_set(
     if since is not None and latest_views:
         raise ValueError("latest_views cannot be appended")
     inputs = Inputs.read(FeatureRepo(features), training_set, tasks, group_by, tuple(latest_views))
+    if newer:
+        base = base or find_newest(place, features.service)
+        since = None if base is None else after(base)
+        if base is None:
+            say("there is no training set of the service yet: all rows are taken")
     old = None if since is None else open_base(place, base, since, inputs.repo, training_set, tasks, group_by)
+    if newer and old is not None and not old.is_behind(inputs.spine):
+        say(f"the spine has no row that is newer than those of {old.snapshot.place}")
+        return old.snapshot
     identity = inputs.identity(old)
     name = f"{features.service}-{identity[:12]}"
     final = folder / name

@@ -3,10 +3,38 @@
 from __future__ import annotations
 
 import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 from mtl_ray.errors import StorageError
-from mtl_ray.storage import cache_folder, check_writable, is_remote
+from mtl_ray.storage import cache_folder, check_writable, is_remote, upload
+
+
+@dataclass(frozen=True)
+class ResultFolder:
+    """What a job leaves for its user."""
+
+    path: Path
+    """Its folder: this machine's mirror of it where it lies in an object store."""
+    uri: str | None = None
+    """Where it lies in an object store; None: in `path`."""
+
+    @classmethod
+    def at(cls, place: str) -> Self:
+        """The folder `place`, made where absent. Raises `StorageError` where no file can be written in it."""
+        return cls(writable_place(place), place if is_remote(place) else None)
+
+    @property
+    def place(self) -> str:
+        """Where it lies: its folder, or its URI."""
+        return self.uri or str(self.path)
+
+    def publish(self, leave_out: Sequence[str] = ()) -> None:
+        """Send what is new in `path` to the object store that it lies in; `leave_out`: names at its top."""
+        if self.uri is not None:
+            upload(self.path, self.uri, leave_out=leave_out)
 
 
 def writable_place(place: str) -> Path:
@@ -22,13 +50,6 @@ def writable_place(place: str) -> Path:
 
 def writable_folder(path: str | Path) -> Path:
     """The local folder `path`, made where absent. Raises `StorageError` where no file can be written in it."""
-    if is_remote(path):
-        raise StorageError(
-            "This job writes to a local or mounted folder alone.",
-            where=f"storage = {path}",
-            allowed="a local path",
-            fix="set storage=PATH for it; jobs/build_training_set.py, train.py and evaluate.py take s3://",
-        )
     folder = Path(str(path).removeprefix("file://"))
     try:
         folder.mkdir(parents=True, exist_ok=True)

@@ -83,12 +83,17 @@ class EvaluationResult(Settings):
         raise KeyError(f"no task {name!r} among {[result.task for result in self.tasks]}")
 
 
+def result_file(run_folder: Path, split: str) -> Path:
+    """Where a run has the result on `split`."""
+    return run_folder / "evaluation" / f"{split}.json"
+
+
 def write_result(result: EvaluationResult, run_folder: Path) -> Path:
     """Writes `<run_folder>/evaluation/<split>.json`, whole or not at all; returns the path.
 
     Raises StorageError where the folder cannot be written.
     """
-    path = run_folder / "evaluation" / f"{result.split}.json"
+    path = result_file(run_folder, result.split)
     aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,7 +10,7 @@ from mtl_ray.config import Config
 from mtl_ray.data.feature_store import FeatureRepo
 from mtl_ray.data.labels import label_columns
 from mtl_ray.data.spine import Spine, open_spine
-from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.errors import ConfigError
 from mtl_ray.leak_check.inflation import inflations, unchanged
 from mtl_ray.leak_check.page import write_page
@@ -18,7 +18,11 @@ from mtl_ray.leak_check.result import Inflation, LeakCheck, ViewResult
 from mtl_ray.leak_check.sample import write_sample
 from mtl_ray.leak_check.values import ViewChange, compare_views
 from mtl_ray.leak_check.variants import ALL, Say, Variants
+from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig
+
+WORK = "work-"
+"""How the folder of the sample and its training sets begins."""
 
 
 def check_leaks(config: Config, rows: int, epochs: int, seeds: int, keep: bool, say: Say) -> LeakCheck:
@@ -37,11 +41,11 @@ def check_leaks(config: Config, rows: int, epochs: int, seeds: int, keep: bool, 
         DivergedError: a training diverged.
     """
     tasks = _binary_tasks(config)
-    folder = writable_folder(f"{config.storage.rstrip('/')}/leak_check/{config.name}")
+    folder = ResultFolder.at(below(config.storage, "leak_check", config.name))
     say(f"reading feature service {config.features.service} from {config.features.repo}")
     repo = FeatureRepo(config.features)
     spine = _opened(config, repo, config.training_set.spine)
-    work = Path(tempfile.mkdtemp(prefix="work-", dir=folder))
+    work = Path(tempfile.mkdtemp(prefix=WORK, dir=folder.path))
     try:
         sampled = write_sample(spine, work / "spine" / "part-0.parquet", rows, config.seed)
         say(
@@ -67,9 +71,12 @@ def check_leaks(config: Config, rows: int, epochs: int, seeds: int, keep: bool, 
         confidence=config.evaluation.confidence,
         views=views,
         together=together,
-        work=str(work) if keep else None,
+        work=below(folder.place, work.name) if keep else None,
     )
-    return write_page(check, folder)
+    check = write_page(check, folder)
+    others = {left.name for left in folder.path.glob(f"{WORK}*")} - {work.name}  # of checks that were killed
+    folder.publish(leave_out=sorted(others))
+    return check
 
 
 def _binary_tasks(config: Config) -> list[str]:

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
 
 from jinja2 import Template
 from markupsafe import Markup
 
 from mtl_ray.data.join.fragments import atomic_file
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.leak_check.result import Inflation, LeakCheck
 from mtl_ray.leak_check.wording import auc, interval, method, share, signed, verdict_sentence
 from mtl_ray.report.formatting import count
 from mtl_ray.report.templates import environment, resource
+from mtl_ray.storage import below
 
 PAGE_FILE = "leak_check.html"
 RESULT_FILE = "leak_check.json"
@@ -21,13 +22,12 @@ RESULT_FILE = "leak_check.json"
 _SMALLEST_SCALE = 0.01
 
 
-def write_page(check: LeakCheck, folder: Path) -> LeakCheck:
+def write_page(check: LeakCheck, folder: ResultFolder) -> LeakCheck:
     """Write both files into `folder`; returns the check with the page's path. The same check gives the same bytes."""
-    page = folder / PAGE_FILE
-    check = check.model_copy(update={"page": str(page)})
-    with atomic_file(page) as aside:
+    check = check.model_copy(update={"page": below(folder.place, PAGE_FILE)})
+    with atomic_file(folder.path / PAGE_FILE) as aside:
         aside.write_text(render(check), encoding="utf-8")
-    with atomic_file(folder / RESULT_FILE) as aside:
+    with atomic_file(folder.path / RESULT_FILE) as aside:
         aside.write_text(check.model_dump_json(indent=2))
     return check
 

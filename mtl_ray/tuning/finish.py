@@ -13,8 +13,9 @@ import pyarrow.parquet as pq
 from mtl_ray.config import Config
 from mtl_ray.data.join.fragments import atomic_file
 from mtl_ray.run_folder import write_config, write_json
+from mtl_ray.storage import below, prune
 from mtl_ray.tuning.check import check_search
-from mtl_ray.tuning.folder import EPOCHS_FILE, SEARCH_FILE, TRIALS_FILE, SearchFolder
+from mtl_ray.tuning.folder import EPOCHS_FILE, RUNS, SEARCH_FILE, TRIALS_FILE, TUNE, SearchFolder
 from mtl_ray.tuning.outcome import Outcome, Trial, read_outcome, trial_row
 from mtl_ray.tuning.page import write_page
 from mtl_ray.tuning.resolve import resolved
@@ -40,9 +41,12 @@ def finish(folder: SearchFolder, wall_seconds: float, say: Callable[[str], None]
         write_config(folder.path / FRONT / f"trial-{number}.yaml", config_of(config, outcome.trial(number)))
     objective = check_search(config, folder.settings())
     types = {name: task.type for name, task in config.tasks.items()}
-    write_page(outcome, objective, folder.settings().space, types, folder.asked().created)
+    write_page(outcome, objective, folder.settings().space, types, folder.asked().created, folder.path)
     write_json(folder.path / SEARCH_FILE, {**found, "result": outcome.summary()})
-    say(f"written to {folder.path}")
+    folder.publish(leave_out=(TUNE, RUNS))
+    if folder.uri is not None:
+        prune(below(folder.uri, FRONT), folder.path / FRONT)
+    say(f"written to {folder.place}")
     return outcome
 
 
@@ -51,7 +55,7 @@ def read(folder: SearchFolder, more_seconds: float = 0.0) -> Outcome:
     settings = folder.settings()
     before = folder.result().get("result", {}).get("wall_seconds", 0.0)
     return read_outcome(
-        folder.path,
+        folder.place,
         check_search(folder.config(), settings),
         settings.scheduler.name in POPULATIONS,
         before + more_seconds,

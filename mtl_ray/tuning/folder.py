@@ -15,7 +15,6 @@ tune/              Ray Tune's own: trials with their checkpoints, and what it ne
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -24,14 +23,15 @@ import yaml
 from pydantic import Field
 
 from mtl_ray.config import Config, load_config
-from mtl_ray.data.staging import writable_folder
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.errors import CheckpointError
 from mtl_ray.run_folder import environment, write_config, write_json
 from mtl_ray.schema import Settings
+from mtl_ray.storage import below, cache_folder, is_file, is_remote, mirror
 from mtl_ray.tuning.load import load_space
 from mtl_ray.tuning.settings import SearchSettings
 
-TUNE = "tune"
+TUNE, RUNS = "tune", "runs"
 SEARCH_FILE, TRIALS_FILE, EPOCHS_FILE = "search.json", "trials.parquet", "epochs.parquet"
 
 
@@ -44,51 +44,52 @@ class Asked(Settings):
     time_budget: float | None = None
     """Seconds."""
     training_set: str
-    """Absolute folder."""
+    """Absolute folder, or URI."""
     training_set_id: str
 
 
-@dataclass(frozen=True)
-class SearchFolder:
-    """A search on disk."""
-
-    path: Path
+class SearchFolder(ResultFolder):
+    """A search, in a folder or an object store. What Tune and the trials' runs write there, they write themselves."""
 
     @classmethod
     def create(cls, config: Config, settings: SearchSettings, asked: Asked, manifest: str) -> SearchFolder:
         """A new folder `<storage>/searches/<name>-<UTC time>`."""
-        parent = writable_folder(f"{config.storage.rstrip('/')}/searches").absolute()
+        place = below(config.storage, "searches")
+        place = place if is_remote(place) else str(Path(place.removeprefix("file://")).absolute())
         stem = f"{config.name}-{datetime.now(UTC):%Y%m%d-%H%M%S}"
-        path, number = parent / stem, 1
-        while path.exists():
+        name, number = stem, 1
+        while is_file(below(place, name, SEARCH_FILE)):
             number += 1
-            path = parent / f"{stem}-{number}"
-        path.mkdir()
+            name = f"{stem}-{number}"
+        folder = cls.at(below(place, name))
+        path = folder.path
         write_config(path / "config.yaml", config)
         tree = settings.model_dump(mode="json", exclude_unset=True)
         (path / "space.yaml").write_text(yaml.safe_dump(tree, sort_keys=False))
         (path / "training_set.json").write_text(manifest)
         write_json(path / "environment.json", environment())
         write_json(path / SEARCH_FILE, {"asked": asked.model_dump(mode="json")})
-        return cls(path)
+        folder.publish(leave_out=(TUNE, RUNS))
+        return folder
 
     @classmethod
-    def open(cls, path: Path | str) -> SearchFolder:
-        """An existing search. Raises CheckpointError where the folder holds none."""
-        path = Path(path).absolute()
-        if not (path / SEARCH_FILE).is_file():
+    def open(cls, place: Path | str) -> SearchFolder:
+        """An existing search, by its folder or URI. Raises CheckpointError where there is none."""
+        uri = str(place).rstrip("/") if is_remote(place) else None
+        path = Path(place).absolute()
+        if not is_file(below(uri or str(path), SEARCH_FILE)):
             raise CheckpointError(
                 "This folder holds no search.",
-                where=str(path),
-                found=f"no {SEARCH_FILE}" if path.is_dir() else "no such folder",
+                where=uri or str(path),
+                found=f"no {SEARCH_FILE}" if uri is not None or path.is_dir() else "no such folder",
                 allowed="a folder that jobs/tune.py printed as `run`",
             )
-        return cls(path)
+        return cls(path) if uri is None else cls(mirror(uri, cache_folder(uri), leave_out=(TUNE, RUNS)), uri)
 
     @property
-    def tune(self) -> Path:
-        """Ray Tune's own folder."""
-        return self.path / TUNE
+    def tune(self) -> str:
+        """Where Ray Tune's own folder is."""
+        return below(self.place, TUNE)
 
     @property
     def trials(self) -> Path:
@@ -97,7 +98,7 @@ class SearchFolder:
         if not file.is_file():
             raise CheckpointError(
                 "This search has not finished: it has no trials.parquet.",
-                where=str(self.path),
+                where=self.place,
                 fix="go on with it: jobs/tune.py --resume",
             )
         return file

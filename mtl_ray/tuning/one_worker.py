@@ -31,10 +31,10 @@ from mtl_ray.training.launch import columns_read, model_context, plan_batches
 from mtl_ray.training.progress import Record
 from mtl_ray.training.warm_start import earlier_checkpoint
 from mtl_ray.training.worker import NOT_THE_BEST, SCORE, Trainer, WorkerSetup
-from mtl_ray.tuning.trial import POINT, Point, TrialProgress, TrialSetup
+from mtl_ray.tuning.trial import KEPT, POINT, Point, TrialProgress, TrialSetup
 
-LAST, KEPT, PROGRESS = "last", "kept", "progress.json"
-"""What a trial's checkpoint holds: two checkpoints, and what was reported so far."""
+LAST, PROGRESS = "last", "progress.json"
+"""What a trial's checkpoint holds beside `KEPT`: the state to go on from, and what was reported so far."""
 
 
 class OneWorkerTrial(tune.Trainable):

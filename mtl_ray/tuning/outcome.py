@@ -11,10 +11,12 @@ from pydantic import Field
 from ray.tune import ExperimentAnalysis
 
 from mtl_ray.schema import Settings
+from mtl_ray.storage import below, is_file, read_bytes
+from mtl_ray.tuning.folder import TUNE
 from mtl_ray.tuning.front import front_of
 from mtl_ray.tuning.objective import Objective
 from mtl_ray.tuning.points import Values
-from mtl_ray.tuning.trial import POINT
+from mtl_ray.tuning.trial import KEPT, POINT
 
 Status = Literal["finished", "stopped", "failed", "lost"]
 
@@ -40,7 +42,7 @@ class Trial(Settings):
     """How often it went on after its process was lost."""
     error: str = ""
     checkpoint: str | None = None
-    """Folder of the kept epoch's checkpoint, relative to the search's."""
+    """Folder of the kept epoch's checkpoint, below the search's."""
 
 
 class Epoch(Settings):
@@ -57,7 +59,7 @@ class Outcome(Settings):
     """A finished search."""
 
     run: str
-    """Its folder."""
+    """Its folder or URI."""
     targets: tuple[str, ...]
     greater_is_better: tuple[bool, ...]
     trials: tuple[Trial, ...]
@@ -109,19 +111,20 @@ class Outcome(Settings):
         }
 
 
-def read_outcome(folder: Path, objective: Objective, population: bool, wall_seconds: float, concurrent: int) -> Outcome:
-    """What Tune's folder `<folder>/tune` says.
+def read_outcome(place: str, objective: Objective, population: bool, wall_seconds: float, concurrent: int) -> Outcome:
+    """What Tune's folder `<place>/tune` says.
 
-    `population`: members take over each other's values and number, and are counted in the order of their start.
+    `place`: folder or URI of the search. `population`: members take over each other's values and number, and are
+    counted in the order of their start.
     """
     trials, epochs = [], []
-    for at, found in enumerate(ExperimentAnalysis(str(folder / "tune")).trials):
+    for at, found in enumerate(ExperimentAnalysis(below(place, TUNE)).trials):
         point = found.config[POINT]
         number = at if population else point["number"]
-        trials.append(_trial(number, found, folder))
-        epochs += _epochs(number, folder / "tune" / Path(found.path).name / "result.json")
+        trials.append(_trial(number, found))
+        epochs += _epochs(number, below(place, TUNE, Path(found.path).name, "result.json"))
     return Outcome(
-        run=str(folder),
+        run=place,
         targets=objective.names,
         greater_is_better=tuple(target.greater_is_better for target in objective.targets),
         trials=tuple(sorted(trials, key=lambda trial: trial.number)),
@@ -131,10 +134,10 @@ def read_outcome(folder: Path, objective: Objective, population: bool, wall_seco
     )
 
 
-def _trial(number: int, found: Any, folder: Path) -> Trial:
+def _trial(number: int, found: Any) -> Trial:
     result = found.last_result or {}
     point = found.config[POINT]
-    checkpoint = None if found.checkpoint is None else Path(found.checkpoint.path) / "kept"
+    checkpoint = None if found.checkpoint is None else Path(found.checkpoint.path).name
     return Trial(
         number=number,
         status="lost" if found.status == "ERROR" else result.get("ended") or "stopped",
@@ -147,7 +150,7 @@ def _trial(number: int, found: Any, folder: Path) -> Trial:
         seconds=result.get("training_seconds", 0.0),
         failures=found.num_failures,
         error=result.get("error") or _last_error(found),
-        checkpoint=None if checkpoint is None else str(checkpoint.relative_to(folder)),
+        checkpoint=None if checkpoint is None else below(TUNE, Path(found.path).name, checkpoint, KEPT),
     )
 
 
@@ -155,15 +158,15 @@ def _last_error(found: Any) -> str:
     """The last line of the traceback of a trial that was given up."""
     if found.status != "ERROR":
         return ""
-    file = None if found.error_file is None else Path(found.error_file)
-    lines = file.read_text().strip().splitlines() if file is not None and file.is_file() else []
+    text = found.get_error()
+    lines = text.strip().splitlines() if text else []
     return lines[-1] if lines else "its process was lost"
 
 
-def _epochs(number: int, file: Path) -> list[Epoch]:
+def _epochs(number: int, file: str) -> list[Epoch]:
     """Epochs of a trial's log. One that was repeated after a failure counts once, as it was the last time."""
     found: dict[int, Epoch] = {}
-    for line in file.read_text().splitlines() if file.is_file() else ():
+    for line in read_bytes(file).decode().splitlines() if is_file(file) else ():
         result = json.loads(line)
         metrics = {name: _number(value) for name, value in result.items() if name.startswith(("validation/", "train/"))}
         if metrics:

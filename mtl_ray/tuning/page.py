@@ -29,10 +29,10 @@ PACKAGE = "mtl_ray.tuning"
 
 
 def write_page(
-    outcome: Outcome, objective: Objective, space: Space, types: Mapping[str, str], created: datetime
+    outcome: Outcome, objective: Objective, space: Space, types: Mapping[str, str], created: datetime, folder: Path
 ) -> None:
-    """Write the page into the folder of the search; the same search gives the same bytes. `types`: of the tasks."""
-    with atomic_file(Path(outcome.run) / PAGE_FILE) as aside:
+    """Write the page into the `folder` of the search; the same search gives the same bytes. `types`: of the tasks."""
+    with atomic_file(folder / PAGE_FILE) as aside:
         aside.write_text(render(outcome, objective, space, types, created), encoding="utf-8")
 
 

@@ -12,7 +12,7 @@ from mtl_ray.errors import CheckpointError, ConfigError
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.fusion import FusionConfig
-from mtl_ray.report import write_report
+from mtl_ray.report import publish_report
 from mtl_ray.run_folder import write_json
 from mtl_ray.schema import Settings
 from mtl_ray.training.launch import train
@@ -31,7 +31,7 @@ class Promotion(Settings):
     trial: int
     epochs: int
     run: str
-    """Run folder; the checkpoint that counts is `last`."""
+    """Run folder or URI; the checkpoint that counts is `last`."""
     tasks: dict[str, dict[str, float | None]]
     """Task -> metric -> value on the test part."""
     report: str
@@ -41,8 +41,8 @@ class Promotion(Settings):
         return self.model_dump(mode="json")
 
 
-def promote_trial(path: Path, number: int, say: Callable[[str], None]) -> Promotion:
-    """Train the trial `number` of the search at `path` again, on train and validation, and evaluate it on test.
+def promote_trial(place: Path | str, number: int, say: Callable[[str], None]) -> Promotion:
+    """Train the trial `number` of the search at `place` again, on train and validation, and evaluate it on test.
 
     It trains as many epochs as the kept checkpoint of the trial had seen; its schedule ends there. Nothing is left to
     stop early by, so the last checkpoint is the model.
@@ -51,7 +51,7 @@ def promote_trial(path: Path, number: int, say: Callable[[str], None]) -> Promot
         CheckpointError: no such search, or one that has not finished.
         ConfigError: no such trial, or one without a value.
     """
-    folder = SearchFolder.open(path)
+    folder = SearchFolder.open(place)
     folder.trials  # noqa: B018 - raises where the search has not come to its end
     outcome = read(folder)
     trial = _chosen(outcome, number)
@@ -59,7 +59,7 @@ def promote_trial(path: Path, number: int, say: Callable[[str], None]) -> Promot
     if snapshot.manifest.id != folder.asked().training_set_id:
         raise CheckpointError(
             "The search ran on another training set.",
-            where=str(snapshot.path),
+            where=snapshot.place,
             found=snapshot.manifest.id,
             allowed=folder.asked().training_set_id,
         )
@@ -69,17 +69,18 @@ def promote_trial(path: Path, number: int, say: Callable[[str], None]) -> Promot
         say("the ranking score keeps its declared weights: no validation part is left to tune them on")
     say(f"training trial {number} on {' and '.join(SEEN)}, {trial.kept_epoch} epochs")
     trained = train(config, say, lambda _: None, snapshot, SEEN)
-    result = evaluate(trained.run.path, "test", "last", say)
-    report = write_report(trained.run.path)
+    result = evaluate(trained.run.place, "test", "last", say)
+    report = publish_report(trained.run.place)
     found = Promotion(
-        search=str(folder.path),
+        search=folder.place,
         trial=number,
         epochs=trial.kept_epoch,
-        run=str(trained.run.path),
+        run=trained.run.place,
         tasks=_values(result),
-        report=str(report),
+        report=report,
     )
     write_json(trained.run.path / PROMOTION_FILE, found.summary())
+    trained.run.publish()
     return found
 
 

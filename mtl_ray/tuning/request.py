@@ -24,8 +24,8 @@ def request(
     trials: int | None,
     concurrent: int | None,
     time_budget: str | None,
-    resume: Path | None,
-    run: Path | None,
+    resume: str | None,
+    run: str | None,
     promote: int | None,
     say: Callable[[str], None],
 ) -> Outcome | Promotion:

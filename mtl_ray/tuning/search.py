@@ -7,7 +7,6 @@ import os
 import time
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import ray
@@ -92,7 +91,7 @@ def search(
         trials=number,
         concurrent=at_a_time,
         time_budget=time_budget,
-        training_set=str(snapshot.path.absolute()),
+        training_set=snapshot.place,
         training_set_id=snapshot.manifest.id,
     )
     searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
@@ -101,7 +100,7 @@ def search(
     with ray_session(at_a_time * cpus):
         _check_room(cpus, gpus, config)
         folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
-        say(f"search folder {folder.path}")
+        say(f"search folder {folder.place}")
         say(f"{number} trials, {at_a_time} at a time")
         tuner = tune.Tuner(
             _trainable(folder, config, settings, at_a_time),
@@ -118,7 +117,7 @@ def search(
             ),
             run_config=tune.RunConfig(
                 name=TUNE,
-                storage_path=str(folder.path),
+                storage_path=folder.place,
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=settings.max_failures),
                 checkpoint_config=_checkpoints(config, settings),
@@ -128,12 +127,12 @@ def search(
         return _run(tuner, folder, say)
 
 
-def resume(path: Path, say: Say) -> Outcome:
+def resume(place: str, say: Say) -> Outcome:
     """Go on with a search whose driver or cluster was lost. Finished trials are not repeated.
 
     Raises CheckpointError where the folder holds no search, or its training set is another one by now.
     """
-    folder = SearchFolder.open(path)
+    folder = SearchFolder.open(place)
     config, asked = folder.config(), folder.asked()
     config, settings = _ready(config, folder.settings(), lambda _: None)
     cpus, gpus = _needed(config, settings)
@@ -142,21 +141,21 @@ def resume(path: Path, say: Say) -> Outcome:
     if snapshot.manifest.id != asked.training_set_id:
         raise CheckpointError(
             "The search ran on another training set.",
-            where=str(snapshot.path),
+            where=snapshot.place,
             found=snapshot.manifest.id,
             allowed=asked.training_set_id,
         )
-    if not tune.Tuner.can_restore(str(folder.tune)):
+    if not tune.Tuner.can_restore(folder.tune):
         raise CheckpointError(
             "The search had not begun its first trial: there is nothing to go on with.",
-            where=str(folder.path),
+            where=folder.place,
             fix="search again",
         )
     with ray_session(asked.concurrent * cpus):
         _check_room(cpus, gpus, config)
-        say(f"going on with {folder.path}")
+        say(f"going on with {folder.place}")
         trainable = _trainable(folder, config, settings, asked.concurrent)
-        tuner = tune.Tuner.restore(str(folder.tune), trainable, resume_errored=False)
+        tuner = tune.Tuner.restore(folder.tune, trainable, resume_errored=False)
         return _run(tuner, folder, say)
 
 
@@ -167,7 +166,7 @@ def _run(tuner: tune.Tuner, folder: SearchFolder, say: Say) -> Outcome:
     try:
         tuner.fit()
     except KeyboardInterrupt:
-        raise InterruptedRunError(f"Interrupted. Go on with it: jobs/tune.py --resume {folder.path}") from None
+        raise InterruptedRunError(f"Interrupted. Go on with it: jobs/tune.py --resume {folder.place}") from None
     return finish(folder, time.monotonic() - began, say)
 
 
@@ -232,8 +231,8 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, a
     objective = check_search(config, settings)
     setup = TrialSetup(
         base=config.model_dump(mode="json"),
-        snapshot=Path(folder.asked().training_set),
-        folder=folder.path,
+        snapshot=folder.asked().training_set,
+        folder=folder.place,
         objective=objective,
         judged_by=judged_by(settings, config, objective),
     )

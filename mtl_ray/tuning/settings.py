@@ -98,7 +98,7 @@ class StartConfig(Settings):
     values: tuple[dict[str, Any], ...] = ()
     """Known good points: parameter -> value. What they leave out is drawn."""
     searches: tuple[str, ...] = ()
-    """Folders of finished searches, whose trials count as if they had been made here."""
+    """Folders or URIs of finished searches, whose trials count as if they had been made here."""
     default: bool = True
     """Whether the config as it is, as far as it lies in the space, is the first trial."""
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 import sys
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, TypedDict
 
 from mtl_ray.config import Config
@@ -16,6 +15,9 @@ from mtl_ray.tuning.resolve import resolved
 
 POINT = "point"
 """Tune's config of a trial has its `Point` under this key."""
+
+KEPT = "kept"
+"""In a trial's checkpoint: the checkpoint of the epoch that counts."""
 
 JUDGED = "judged"
 """Reported by every trial: what schedulers compare, larger is better."""
@@ -39,10 +41,10 @@ class TrialSetup:
 
     base: dict[str, Any]
     """The config tree that the search started from."""
-    snapshot: Path
-    """Absolute folder of the training set."""
-    folder: Path
-    """Absolute folder of the search."""
+    snapshot: str
+    """Absolute folder or URI of the training set."""
+    folder: str
+    """Absolute folder or URI of the search."""
     objective: Objective
     judged_by: Objective
     """With one target."""

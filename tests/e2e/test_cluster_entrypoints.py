@@ -17,8 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import pyarrow.dataset as ds
+import pyarrow.parquet as pq
 import pytest
 
+from mtl_ray.run_folder import RunFolder
 from tests.k8s.objects import K8S, Object, config_map, key, ray_jobs, render
 
 ROOT = K8S.parent
@@ -30,6 +33,7 @@ pytestmark = [
 ]
 
 SMALL = "training.workers=1 training.cpus_per_worker=1 training.use_gpu=false training.epochs=1 evaluation.replicates=0"
+RETRAIN = "RayCronJob/retrain"
 SMALL_SEARCH = "--trials 2 --concurrent 1 --time-budget 10m"
 
 
@@ -70,7 +74,8 @@ def objects() -> list[Object]:
 
 @pytest.fixture(scope="module")
 def entrypoints(objects: list[Object]) -> dict[str, str]:
-    return {where: job["entrypoint"] for where, _, job in ray_jobs(objects)}
+    """Those of the base, of which an overlay may have other ones or none."""
+    return {where: job["entrypoint"] for where, _, job in [*ray_jobs(render(K8S / "base")), *ray_jobs(objects)]}
 
 
 @pytest.fixture(scope="module")
@@ -119,7 +124,12 @@ def applied(objects: list[Object], container: Container) -> Container:
 
 
 def test_every_job_has_a_test(entrypoints: dict[str, str]) -> None:
-    assert set(entrypoints) == {"RayJob/build-training-set", "RayJob/train", "RayJob/tune"}
+    assert set(entrypoints) == {
+        "RayJob/build-training-set",
+        "RayJob/train",
+        "RayJob/tune",
+        "RayCronJob/retrain",
+    }
 
 
 def test_build_and_train(applied: Container, entrypoints: dict[str, str]) -> None:
@@ -138,3 +148,30 @@ def test_tune(applied: Container, entrypoints: dict[str, str]) -> None:
     assert found["trials"] == 2
     assert found["failures"] == 0
     assert found["front"]
+
+
+def test_retrain(applied: Container, entrypoints: dict[str, str], shop: Any) -> None:
+    """Two nights, the second of which has newer rows, each followed by a retry after its end."""
+    rows = ds.dataset(shop.config["training_set"]["spine"]).to_table().sort_by("event_timestamp")
+    spine = applied.root / "mnt/mtl-ray/data/growing"
+    spine.mkdir()
+    nights = f"storage={applied.root}/mnt/mtl-ray/nights training_set.spine={spine}"
+    command = re.sub(r" training\.(workers|cpus_per_worker|use_gpu|global_batch_size)=\S+", "", entrypoints[RETRAIN])
+    command = f"{command} {SMALL} training.precision=fp32 {nights}"
+    runs = []
+    for night, part in enumerate((rows.slice(0, 9_000), rows.slice(9_000))):
+        pq.write_table(part, spine / f"part-{night}.parquet")
+        first = applied.run(command)
+        assert first.returncode == 0, first.stderr
+        retried = applied.run(command)
+        assert retried.returncode == 0, retried.stderr
+        assert "there is nothing new to learn" in retried.stderr
+        found, again = json.loads(first.stdout), json.loads(retried.stdout)
+        assert again == found
+        runs.append(RunFolder.open(found["run"]))
+        assert ("weights are drawn" in first.stderr) == (night == 0)
+    assert runs[1].config().training.start_from == runs[0].place
+    before, after = (json.loads((run.path / "training_set.json").read_text()) for run in runs)
+    assert after["appended"]["base"] == before["id"]
+    assert sum(after["rows"].values()) == rows.num_rows
+    assert len(list((applied.root / "mnt/mtl-ray/nights/training_sets").glob("*/manifest.json"))) == 2

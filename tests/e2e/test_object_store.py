@@ -41,7 +41,11 @@ def test_the_main_job_in_a_bucket(shop: Any, server: S3Server, tmp_path: Path, m
     place = f"s3://{server.bucket}/shop"
     spine = storage.below(place, "spine")
     training = {**shop.config["training"], "epochs": EPOCHS, "checkpoint_every": 8, "log_every": 1, "max_failures": 3}
-    config = {**shop.config, "training": training}
+    fusion = {
+        "weights": {"click": 1.0, "purchase": 1.0},
+        "tune": {"metric": "validation/click/gauc", "trials": 8},
+    }
+    config = {**shop.config, "training": training, "fusion": fusion}
     undisturbed = train(parse_config(config), lambda _: None, lambda _: None)
     for name, value in {**server.environment, storage.CACHE: str(tmp_path / "cache")}.items():
         monkeypatch.setenv(name, value)
@@ -80,6 +84,10 @@ def test_the_main_job_in_a_bucket(shop: Any, server: S3Server, tmp_path: Path, m
     for name, tensor in first.weights.items():
         assert torch.equal(tensor, second.weights[name]), name
 
+    score = load_checkpoint(undisturbed.run.checkpoint("best")).fusion
+    assert score is not None
+    assert load_checkpoint(run.checkpoint_place(run.summary()["checkpoints"]["best"])).fusion == score
+
     evaluated = subprocess.run(
         [sys.executable, "jobs/evaluate.py", "--run", f"{place}/latest"],
         cwd=ROOT, env=environment(shop), capture_output=True, text=True, timeout=600,
@@ -87,6 +95,7 @@ def test_the_main_job_in_a_bucket(shop: Any, server: S3Server, tmp_path: Path, m
     assert evaluated.returncode == 0, evaluated.stderr
     names = storage.sizes(run.place)
     assert {"report.html", "summary.json", "metrics.jsonl", "evaluation/test.json"} <= set(names)
+    assert json.loads(storage.read_bytes(storage.below(run.place, "evaluation/test.json")))["score"] is not None
     assert b"<html" in storage.read_bytes(storage.below(run.place, "report.html"))
     assert not holders_of_the_secret(server)
     assert SECRET not in told + out + evaluated.stdout + evaluated.stderr

@@ -11,7 +11,7 @@ import os
 import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,11 @@ class Base:
     def key(self) -> str:
         """What the appended set's id depends on."""
         return f"{self.snapshot.manifest.id} {self.since.isoformat()}"
+
+    def is_behind(self, spine: Spine) -> bool:
+        """Whether the spine has a row from `since` on."""
+        first = pa.scalar(self.since, TIMESTAMP_TYPE)
+        return any(pc.any(pc.greater_equal(rows[EVENT_TIMESTAMP], first)).as_py() for rows in spine.scan(()))
 
     def new_rows(self, spine: Spine, work: Path, say: Callable[[str], None]) -> Spine:
         """The spine's rows from `since` on, numbered on from the base's. Raises `DataError` where there is none."""
@@ -178,20 +183,28 @@ def open_base(
     return Base(snapshot, since, config.split.by == "time")
 
 
-def newest_training_set(place: str, service: str) -> str:
-    """Folder or URI of the training set of a service, among those in `place`, that was built last.
+def after(path: str | Path) -> datetime:
+    """The first time that is after all rows of the training set at `path`."""
+    return open_snapshot(path).manifest.boundaries.last + timedelta(microseconds=1)  # what event_timestamp resolves
 
-    Raises SnapshotError where there is none.
-    """
+
+def find_newest(place: str, service: str) -> str | None:
+    """Folder or URI of the training set of a service, among those in `place`, that was built last; None: no such."""
     manifests = newest_first(place, f"{service}-*/{MANIFEST_FILE}")
-    if not manifests:
+    return below(place, manifests[0].rsplit("/", 1)[0]) if manifests else None
+
+
+def newest_training_set(place: str, service: str) -> str:
+    """As `find_newest`. Raises SnapshotError where there is none."""
+    newest = find_newest(place, service)
+    if newest is None:
         raise SnapshotError(
             "There is no training set of the service.",
             where=place,
             found=f"none of service {service}",
             fix="build one with jobs/build_training_set.py, without --since, or name one",
         )
-    return below(place, manifests[0].rsplit("/", 1)[0])
+    return newest
 
 
 def _check_same(what: str, now: Any, then: Any, snapshot: Snapshot) -> None:

@@ -14,6 +14,7 @@ from mtl_ray.affinity.page import render, write_page
 from mtl_ray.affinity.result import Estimate, Grouping, TaskAffinity, Verdict
 from mtl_ray.affinity.table import affinity_tables
 from mtl_ray.affinity.wording import service, verdict_sentence
+from mtl_ray.data.staging import ResultFolder
 
 TASKS = ("click", "buy<b>", "rating[x]")
 
@@ -98,7 +99,7 @@ def test_the_tables_fit_80_columns() -> None:
 
 
 def test_the_page_shows_matrix_thirds_and_groupings(tmp_path: Path) -> None:
-    found = write_page(result("better", "within noise"), tmp_path)
+    found = write_page(result("better", "within noise"), ResultFolder(tmp_path))
     html = (tmp_path / "task_affinity.html").read_text()
     assert found.page == str(tmp_path / "task_affinity.html")
     assert html.count('class="heat"') == 4

@@ -105,6 +105,29 @@ def test_the_same_append_is_found_again(shop: Growing, sets: tuple[Snapshot, Sna
     assert again.path == grown.path
 
 
+def test_newer_rows_are_those_after_the_last_one(shop: Growing, tmp_path: Path) -> None:
+    def newer(rows: int, **changes: Any) -> tuple[Snapshot, list[str]]:
+        said: list[str] = []
+        shop.show(rows)
+        arguments = (str(tmp_path), shop.features, shop.config(**changes), TASKS, "user_id", said.append)
+        return build_training_set(*arguments, newer=True), said
+
+    first, said = newer(OLD)
+    assert "there is no training set of the service yet: all rows are taken" in said
+    assert first.manifest.appended is None
+    second, _ = newer(OLD + NEW)
+    assert second.manifest.appended is not None
+    assert second.manifest.appended.base == first.manifest.id
+    assert second.manifest.rows == {"train": OLD + 210, "validation": 30, "test": 60}
+    # A retry of the job whose first attempt has got so far.
+    again, said = newer(OLD + NEW)
+    assert (again.found, again.path) == (True, second.path)
+    assert any("no row that is newer" in line for line in said)
+    with pytest.raises(SnapshotError, match="built otherwise"):
+        newer(OLD + NEW, split={"by": "random", "validation": 0.1, "test": 0.1})
+    assert len(list((tmp_path / "training_sets").glob("*/manifest.json"))) == 2
+
+
 def test_what_does_not_fit_is_refused(
     shop: Growing, sets: tuple[Snapshot, Snapshot, list[str]], tmp_path: Path
 ) -> None:

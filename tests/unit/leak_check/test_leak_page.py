@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from mtl_ray.data.staging import ResultFolder
 from mtl_ray.leak_check.page import render, write_page
 from mtl_ray.leak_check.result import Inflation, LeakCheck, ViewResult
 from mtl_ray.leak_check.table import leak_table
@@ -70,7 +71,7 @@ def test_the_table_shows_every_view_and_task(check: LeakCheck) -> None:
 
 
 def test_the_page_is_whole_and_escaped(check: LeakCheck, tmp_path: Path) -> None:
-    written = write_page(check, tmp_path)
+    written = write_page(check, ResultFolder(tmp_path))
     html = (tmp_path / "leak_check.html").read_text()
     assert written.page == str(tmp_path / "leak_check.html")
     assert LeakCheck.model_validate_json((tmp_path / "leak_check.json").read_text()) == written

@@ -13,8 +13,8 @@ from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.config import parse_config
 from mtl_ray.training.launch import verified_training_set
 from mtl_ray.tuning.objective import objective_of
-from mtl_ray.tuning.one_worker import KEPT, LAST, OneWorkerTrial
-from mtl_ray.tuning.trial import JUDGED, UNDEFINED, TrialSetup
+from mtl_ray.tuning.one_worker import LAST, OneWorkerTrial
+from mtl_ray.tuning.trial import JUDGED, KEPT, UNDEFINED, TrialSetup
 from tests import planted_conflict
 
 LEFT = "validation/left/roc_auc"
@@ -27,8 +27,8 @@ def setup(tmp_path_factory: pytest.TempPathFactory) -> TrialSetup:
     tree = planted_conflict.config(root, number=2_000)
     config = parse_config(tree)
     objective = objective_of(LEFT, {})
-    snapshot = verified_training_set(config, lambda _: None).path.absolute()
-    return TrialSetup(config.model_dump(mode="json"), snapshot, root, objective, objective)
+    snapshot = verified_training_set(config, lambda _: None).place
+    return TrialSetup(config.model_dump(mode="json"), snapshot, str(root), objective, objective)
 
 
 def begun(setup: TrialSetup, **values: Any) -> OneWorkerTrial:
