@@ -85,8 +85,8 @@ def with_method(config: Mapping[str, Any], method: Method) -> dict[str, Any]:
 
 
 def learning_faster(methods: Sequence[Method]) -> list[Method]:
-    """Weightings that learn, at `FASTER`: at the optimizer's rate a short training does not move them far enough to
-    undo a factor of 1000, whatever the method can do."""
+    """Weightings that learn more slowly, at `FASTER`: at the optimizer's rate a short training does not move them far
+    enough to undo a factor of 1000, whatever the method can do."""
     return [
         replace(
             method,
@@ -94,7 +94,7 @@ def learning_faster(methods: Sequence[Method]) -> list[Method]:
             weighting=method.weighting.model_copy(update={"learning_rate": FASTER}),
         )
         for method in methods
-        if "learning_rate" in type(method.weighting).model_fields
+        if getattr(method.weighting, "learning_rate", FASTER) != FASTER
     ]
 
 

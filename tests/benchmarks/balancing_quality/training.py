@@ -34,6 +34,8 @@ class BalancedTraining:
     """Task -> what its training loss is multiplied by."""
     folder: Path
     """Of the best epoch's checkpoint."""
+    keep: str | None = None
+    """What the files begin with in which predictions are kept; None: they are not."""
 
     def warm_up(self) -> None:
         """Nothing: imports are done."""
@@ -59,12 +61,14 @@ class BalancedTraining:
             "threads": torch.get_num_threads(),
             "test_rows": rows_digest(tables["test"]),
             "replicates": auc_replicates(tables["test"], self.config),
-            **evaluated(self.config, self.snapshot, tables.__getitem__),
+            **evaluated(self.config, self.snapshot, tables.__getitem__, self.keep),
         }
 
 
-def training(snapshot: str, seed: int, config: dict[str, Any], scaled: dict[str, float]) -> Side:
+def training(
+    snapshot: str, seed: int, config: dict[str, Any], scaled: dict[str, float], keep: str | None = None
+) -> Side:
     """Target of `measure`; `config` is the whole tree, whose seed is replaced."""
     parsed = parse_config({**config, "seed": seed})
     folder = tempfile.mkdtemp(prefix="balancing-quality-checkpoint-")
-    return BalancedTraining(parsed, open_snapshot(snapshot), scaled, Path(folder))
+    return BalancedTraining(parsed, open_snapshot(snapshot), scaled, Path(folder), keep)

@@ -3,6 +3,7 @@ from, and against the config of the repository's main job, whose settings somebo
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,11 @@ TRIALS, QUICK_TRIALS = 24, 6
 EPOCHS, QUICK_EPOCHS = 6, 3
 CONCURRENT = 2
 SPACE = ROOT / "jobs" / "configs" / "ecommerce_space.yaml"
-BATCH_SIZE = {"training.global_batch_size": {"choice": [256, 512, 1024, 2048, 4096]}}
+WIDER = {
+    "training.global_batch_size": {"choice": [256, 512, 1024, 2048, 4096]},
+    "model.tower": {"choice": [[32], [64], [64, 32]]},
+}
+"""The defaults have to lie in the space, or they would be no trial."""
 
 SHOP = {"num_users": 3000, "num_items": 300, "num_days": 21, "num_impressions": 200_000}
 PARTS = ("training_set.split.validation=0.4", "training_set.split.test=0.5")
@@ -40,9 +45,8 @@ def shop(folder: Path, quick: bool) -> Prepared:
 def ecommerce(data: Prepared, folder: Path, quick: bool) -> Table:
     """Header, rows and verdicts. The first trial of both searches is the defaults, which train to their end without
     ASHA."""
-    space = yaml.safe_load(SPACE.read_text())
-    space["space"] |= BATCH_SIZE
-    config, main_job = defaults(data, quick)
+    space = wider_space()
+    config, main_job = defaults(data.config, QUICK_EPOCHS if quick else EPOCHS)
     options = ("--trials", str(QUICK_TRIALS if quick else TRIALS), "--concurrent", str(CONCURRENT))
     stopped = searched(folder, "asha", config, space, *options)
     chosen = searched(folder, "main_job", main_job, {**space, "scheduler": "none"}, "--trials", "1")
@@ -58,17 +62,23 @@ def ecommerce(data: Prepared, folder: Path, quick: bool) -> Table:
     return HEADER, rows, () if quick else verdicts
 
 
-def defaults(data: Prepared, quick: bool) -> tuple[dict[str, Any], dict[str, Any]]:
-    """The config that has nothing but the shop's tasks and an MMoE, and the main job's; both with as many epochs."""
+def wider_space() -> dict[str, Any]:
+    """The space file with `WIDER`."""
+    declared: dict[str, Any] = yaml.safe_load(SPACE.read_text())
+    return {**declared, "space": {**declared["space"], **WIDER}}
+
+
+def defaults(config: Mapping[str, Any], epochs: int) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The config that has nothing but the shop's tasks and an MMoE, and the main job's `config`; as many epochs."""
     training = {
-        "epochs": QUICK_EPOCHS if quick else EPOCHS,
+        "epochs": epochs,
         "workers": 1,
         "early_stopping": {"metric": "validation/loss", "patience": None},
     }
-    own = data.config["training"]
+    own = config["training"]
     chosen = {key: own[key] for key in ("optimizer", "global_batch_size")}
-    bare = {**data.config, "model": {"name": "mmoe"}, "training": training}
-    return bare, {**data.config, "training": {**training, **chosen}}
+    bare = {**config, "model": {"name": "mmoe"}, "training": training}
+    return bare, {**config, "training": {**training, **chosen}}
 
 
 def _row(name: str, search: Searched) -> dict[str, Any]:

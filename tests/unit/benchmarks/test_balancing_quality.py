@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from inspect import signature
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from tests.benchmarks.balancing_quality.rendering import as_json, header, lines,
 from tests.benchmarks.balancing_quality.replicates import auc_replicates, drawn, rows_digest
 from tests.benchmarks.balancing_quality.rows import Row, side_by_side
 from tests.benchmarks.balancing_quality.tables import Table, learning_faster, with_method
+from tests.benchmarks.balancing_quality.training import training
 from tests.benchmarks.balancing_quality.verdicts import verdicts
 from tests.benchmarks.measure import Measured
 from tests.benchmarks.quality.data_set import ROOT, SOURCES
@@ -180,5 +182,10 @@ def test_every_method_is_a_valid_config_with_equal_task_weights() -> None:
         else:
             assert config.aggregation == method.aggregation.model_copy(update={"on": method.on})
     faster = {method.name: parse_config(with_method(tree, method)).weighting for method in learning_faster(known)}
-    assert set(faster) == {f"{name}, learning rate 0.1" for name in ("uncertainty", "gradnorm", "imtl_l", "famo")}
+    assert set(faster) == {f"{name}, learning rate 0.1" for name in ("uncertainty", "imtl_l", "famo")}
     assert {weighting.model_dump()["learning_rate"] for weighting in faster.values()} == {0.1}
+
+
+def test_a_training_takes_what_trainings_of_all_benchmarks_are_given() -> None:
+    given = {"snapshot", "seed", "config", "keep"}
+    assert given | {"scaled"} == set(signature(training).parameters)

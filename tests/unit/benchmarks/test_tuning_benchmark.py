@@ -7,14 +7,14 @@ from typing import Any
 import numpy as np
 import yaml
 
-from mtl_ray.config import load_config
+from mtl_ray.config import load_config, parse_config
 from mtl_ray.tuning.check import check_search
 from mtl_ray.tuning.folder import SearchFolder
 from mtl_ray.tuning.load import load_space
 from mtl_ray.tuning.points import as_optuna
 from mtl_ray.tuning.start import values_of
 from tests.benchmarks.quality.data_set import ROOT
-from tests.benchmarks.tuning.ecommerce import SPACE, _verdicts
+from tests.benchmarks.tuning.ecommerce import SPACE, _verdicts, defaults, wider_space
 from tests.benchmarks.tuning.front import OBJECTIVE
 from tests.benchmarks.tuning.front import SPACE as FRONT_SPACE
 from tests.benchmarks.tuning.front import _verdicts as front_verdicts
@@ -57,6 +57,11 @@ def test_the_spaces_fit_their_configs_and_hold_them() -> None:
     settings = load_space(SPACE)
     check_search(ecommerce, settings)
     as_optuna(settings.space, values_of(ecommerce.model_dump(mode="json"), settings.space))
+    wider = type(settings).model_validate(wider_space())
+    for tree in defaults(ecommerce.model_dump(mode="json"), 6):
+        config = parse_config(tree)
+        check_search(config, wider)
+        as_optuna(wider.space, values_of(config.model_dump(mode="json"), wider.space))
     kuairand = load_config(ROOT / "jobs" / "examples" / "kuairand" / "config.yaml")
     front = type(settings).model_validate(
         yaml.safe_load(yaml.safe_dump({"space": FRONT_SPACE, "objective": OBJECTIVE, "searcher": "motpe"}))
