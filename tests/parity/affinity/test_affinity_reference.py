@@ -17,6 +17,9 @@ from tests.parity.affinity.measured_steps import CASES, Case, Training, by_loop,
 from tests.parity.balancing.balanced_steps import global_batch, share
 
 TOLERANCE = 1e-11
+OF_RANKS = {"adamw": 1e-8}
+"""Relative. AdamW's first steps divide a gradient by its own size plus 1e-8: where it is nearly zero, what ranks sum in
+another order comes out a million times larger."""
 
 
 def on_rank(rank: int, ranks: int, folder: str) -> None:
@@ -38,7 +41,8 @@ def test_it_is_that_of_a_loop(case: Case, ranks: list[dict[str, Tensor]]) -> Non
     expected = by_loop(case)
     torch.testing.assert_close(measured(case, 0, 1), expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
     for found in ranks:
-        torch.testing.assert_close(found[case.name], expected, rtol=TOLERANCE, atol=TOLERANCE, equal_nan=True)
+        relative = OF_RANKS.get(case.optimizer, TOLERANCE)
+        torch.testing.assert_close(found[case.name], expected, rtol=relative, atol=TOLERANCE, equal_nan=True)
         assert torch.equal(found[case.name].nan_to_num(), ranks[0][case.name].nan_to_num())
     # In step 3 nothing of the third task is observed; all else is measured, and tasks do affect each other.
     unknown = torch.zeros_like(expected, dtype=torch.bool)

@@ -178,7 +178,7 @@ def test_trainings_are_averaged_by_their_logits(config: Config, snapshot: Snapsh
     label = EncodedRows.read(snapshot, "test").label("click")
     odds = np.prod([one["click"] / (1 - one["click"]) for one in found], axis=0) ** (1 / 3)
     expected = roc_auc_score(label, odds / (1 + odds))
-    assert figures["test"]["click"]["roc_auc"]["value"] == pytest.approx(expected, abs=1e-6)
+    assert figures["test"]["click"]["roc_auc"]["value"] == pytest.approx(expected, abs=1e-5)
     assert figures["test"]["click"]["rows"] == len(label)
 
 
