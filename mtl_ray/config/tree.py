@@ -58,8 +58,9 @@ class TrainingConfig(Settings):
     cpus_per_worker: float = Field(default=1.0, gt=0)
     use_gpu: bool = False
     """One GPU a worker and NCCL; otherwise CPU and gloo."""
-    precision: Literal["fp32", "bf16", "fp64"] = "fp32"
-    """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
+    precision: Literal["fp32", "bf16", "fp64", "auto"] = "fp32"
+    """bf16 is autocast (weights stay float32), several times as fast where the device has units for it and slower where
+    it has not; auto: bf16 where every worker's device has them, else fp32; fp64 is for parity checks."""
     compile: bool | Literal["auto"] = False
     """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
     placement: Literal["replicated", "sharded"] = "replicated"

@@ -4,9 +4,19 @@ from __future__ import annotations
 
 import torch
 
+from mtl_ray import distributed
+
+
+def precision_of(asked: str, device: torch.device) -> str:
+    """What `training.precision` comes to: auto is bf16 where every rank's device has units for such products, else
+    fp32; all else is as asked. Collective for auto."""
+    if asked != "auto":
+        return asked
+    return "bf16" if all(distributed.gather(has_bf16_products(device))) else "fp32"
+
 
 def arithmetic(device: torch.device, precision: str) -> str:
-    """In words: the precision, the threads of a CPU, and whether bf16 would be faster here."""
+    """In words: the precision, the threads of a CPU, and whether bf16 would be faster here, or fp32."""
     words = precision
     if device.type == "cuda" and torch.get_float32_matmul_precision() != "highest":
         words += " with tf32 products"
@@ -15,6 +25,11 @@ def arithmetic(device: torch.device, precision: str) -> str:
         words += f" on {threads} thread{'s' if threads > 1 else ''} each"
     if precision == "fp32" and has_bf16_products(device):
         words += f", while this {device.type.upper()} has units for bf16 products (training.precision=bf16)"
+    if precision == "bf16" and not has_bf16_products(device) and not _has_bf16_instructions(device):
+        words += (
+            f". This {device.type.upper()} has no instructions for bf16, which may take fifty times as long as fp32: "
+            "training.precision=fp32, or auto"
+        )
     return words
 
 
@@ -30,3 +45,8 @@ def has_bf16_products(device: torch.device) -> bool:
     if device.type == "cuda":
         return torch.cuda.get_device_capability(device) >= (8, 0)
     return device.type == "cpu" and bool(torch.cpu.get_capabilities().get("amx_bf16", False))
+
+
+def _has_bf16_instructions(device: torch.device) -> bool:
+    """Without them PyTorch's products in bf16 are loops of single numbers; on a GPU they never are."""
+    return device.type != "cpu" or bool(torch.cpu.get_capabilities().get("avx512_bf16", False))

@@ -28,7 +28,7 @@ from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
-from mtl_ray.training.arithmetic import allow_tf32, arithmetic
+from mtl_ray.training.arithmetic import allow_tf32, arithmetic, precision_of
 from mtl_ray.training.clock import Clock
 from mtl_ray.training.compilation import Compilation
 from mtl_ray.training.faults import FAULTS, told_of
@@ -110,13 +110,14 @@ class Trainer:
         self.gauges = TrainingGauges(setup.run.path.name, distributed.rank())
         self.log = worker_log(setup.run.path.name, distributed.rank())
         keep_freed_memory()
-        allow_tf32(self.device, config.training.precision)
+        self.precision = precision_of(config.training.precision, self.device)
+        allow_tf32(self.device, self.precision)
         torch.manual_seed(config.seed)
         tasks = {name: task.build(name, setup.context.label_statistics[name]) for name, task in config.tasks.items()}
         sharded = config.training.placement == "sharded" and distributed.world_size() > 1
         with deferred_tables() if sharded else nullcontext():
             model = config.model.build(setup.context.batch_schema, tasks)
-        if config.training.precision == "fp64":
+        if self.precision == "fp64":
             model.double()
         if sharded:
             optimizer = config.training.optimizer
@@ -134,7 +135,7 @@ class Trainer:
             self.state.optimizer,
             self.state.schedule,
             config.training.clip_norm,
-            config.training.precision,
+            self.precision,
             self.device,
             self.state.aggregation,
             config.aggregation.on,
@@ -172,7 +173,7 @@ class Trainer:
                 "step": self.state.position.step,
                 "workers": distributed.world_size(),
                 "device": str(self.device),
-                "arithmetic": arithmetic(self.device, self.config.training.precision),
+                "arithmetic": arithmetic(self.device, self.precision),
                 "parameters": self.parameters,
                 "embedding_rows": rows,
                 "embedding_optimizer": self._embedding_optimizer(rows),
@@ -302,7 +303,7 @@ class Trainer:
         self.state.weighting.end_epoch({task: losses[task] for task in self.tasks})
         shares = self.setup.plan.validation_segment(position.epoch).batches
         values = validate(
-            self.state.served, (next(stream) for _ in range(shares)), self.tasks, self.device, training.precision
+            self.state.served, (next(stream) for _ in range(shares)), self.tasks, self.device, self.precision
         )
         validation = {"loss": self._total({task: values[f"{task}/loss"] for task in self.tasks}), **values}
         metrics = {f"validation/{name}": value for name, value in validation.items()}

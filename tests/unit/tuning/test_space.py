@@ -117,7 +117,7 @@ def test_keys_that_cannot_be_searched(key: str, words: tuple[str, ...]) -> None:
 def test_a_choice_that_the_config_does_not_allow_is_told_with_the_trial_s_values() -> None:
     message = refused({**RATE, "training.precision": {"choice": ["fp32", "fp17"]}})
     assert "trial with training.optimizer.learning_rate=0.0001, training.precision=fp17" in message
-    assert "'fp32', 'bf16' or 'fp64'" in message
+    assert "'fp32', 'bf16', 'fp64' or 'auto'" in message
     assert "num_experts" in refused({"model.num_experts": {"int": [0, 4]}})
 
 
