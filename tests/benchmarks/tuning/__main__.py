@@ -1,7 +1,7 @@
 """What a search finds, what stopping saves, and what it costs beside the trainings themselves.
 
 python -m tests.benchmarks.tuning --dataset ecommerce [--quick] [--json FILE] [--out FOLDER]
-python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data [--set training.precision=bf16]
+python -m tests.benchmarks.tuning --dataset kuairand --raw KuaiRand-Pure/data
 
 ecommerce: jobs/configs/ecommerce_space.yaml and the batch size on a simulated shop, 24 trials with ASHA and the same
 search without; they begin with the shop's tasks, an MMoE and the product's defaults for all else. kuairand: AUC of
@@ -21,7 +21,7 @@ import typer
 from tests.benchmarks.quality.data_set import SOURCES, prepared
 from tests.benchmarks.results import Results, machine, show_table, show_verdicts
 from tests.benchmarks.tuning.ecommerce import ecommerce, shop
-from tests.benchmarks.tuning.front import kuairand
+from tests.benchmarks.tuning.front import SETTINGS, kuairand
 
 NAME = "tuning"
 PACKAGES = ("mtl-ray", "ray", "optuna", "torch", "numpy")
@@ -46,7 +46,7 @@ def main(
         if dataset == "ecommerce":
             header, rows, verdicts = ecommerce(shop(place, quick), place / "searches", quick)
         else:
-            data = prepared(dataset, place, raw, quick, override or [])
+            data = prepared(dataset, place, raw, quick, [*SETTINGS, *(override or [])])
             header, rows, verdicts = kuairand(data, place / "searches", quick)
         show_table(f"searches on {dataset}", header, [[str(row[name]) for name in header] for row in rows])
         show_verdicts(verdicts)

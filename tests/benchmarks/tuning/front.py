@@ -1,4 +1,9 @@
-"""Two objectives on KuaiRand: the front that multi-objective TPE finds, and that of as many random trials."""
+"""Two objectives on KuaiRand: the front that multi-objective TPE finds, and that of as many random trials.
+
+What is searched are the two tasks' weights, in a shared bottom, where tasks take most from each other; a trial is one
+epoch. With an MMoE, and its experts, dropout and rate in the space, the trade is no larger than what a training's AUC
+moves by from seed to seed, and one trial may be the best in both.
+"""
 
 from __future__ import annotations
 
@@ -7,23 +12,23 @@ from statistics import fmean
 from typing import Any
 
 from mtl_ray.tuning.front import front_of, hypervolume
+from tests.benchmarks.quality.architectures import with_architecture
 from tests.benchmarks.quality.data_set import Prepared
 from tests.benchmarks.results import Verdict
 from tests.benchmarks.tuning.searches import searched
 
-TRIALS, QUICK_TRIALS = 24, 4
+TRIALS, QUICK_TRIALS = 16, 4
 SEEDS, QUICK_SEEDS = 3, 1
 REFERENCE = (0.5, 0.5)
 """AUC of a coin toss, in both."""
 
 OBJECTIVE = ["validation/click/roc_auc", "validation/like/roc_auc"]
 SPACE = {
-    "tasks.click.weight": {"loguniform": [0.05, 20.0]},
-    "tasks.like.weight": {"loguniform": [0.05, 20.0]},
-    "training.optimizer.learning_rate": {"loguniform": [3e-4, 1e-2]},
-    "model.dropout": {"uniform": [0.0, 0.5]},
-    "model.num_experts": {"int": [2, 8]},
+    "tasks.click.weight": {"loguniform": [0.02, 50.0]},
+    "tasks.like.weight": {"loguniform": [0.02, 50.0]},
 }
+ARCHITECTURE = "shared_bottom"
+SETTINGS = ("training.global_batch_size=1024", "training.epochs=1", "training.optimizer.learning_rate=0.002")
 HEADER = ("searcher", "seed", "trials", "front", "hypervolume", "best click", "best like", "wall s")
 
 
@@ -33,10 +38,11 @@ def kuairand(
     """Header, rows and verdicts."""
     rows = []
     trials = QUICK_TRIALS if quick else TRIALS
+    tree = with_architecture(data.config, "kuairand", ARCHITECTURE)
     for seed in range(QUICK_SEEDS if quick else SEEDS):
         for searcher in ("motpe", "random"):
             space = {"space": SPACE, "objective": OBJECTIVE, "searcher": searcher}
-            config = {**data.config, "seed": 1000 * seed}
+            config = {**tree, "seed": 1000 * seed}
             found = searched(folder, f"{searcher}_{seed}", config, space, "--trials", str(trials), "--concurrent", "2")
             front = found.scores
             rows.append(
