@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
 from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
@@ -20,6 +20,7 @@ from mtl_ray.fusion.config import check_fusion
 from mtl_ray.metrics import GREATER_IS_BETTER
 from mtl_ray.models import ModelConfig
 from mtl_ray.optim import AveragingConfig, OptimizerConfig, ScheduleConfig
+from mtl_ray.optim.sharded import Sharding
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import TaskConfig, check_tasks
 from mtl_ray.tasks.check import in_architecture
@@ -64,6 +65,12 @@ class TrainingConfig(Settings):
     """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
     placement: Literal["replicated", "sharded"] = "replicated"
     """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
+    sharding: Sharding = "row_wise"
+    """How sharded tables are split: the rows of each over all workers; table_wise, each vocabulary whole on one of them;
+    or auto, as TorchRec's planner expects to be fastest for each."""
+    memory_per_worker: ByteSize | None = None
+    """What a worker has for embedding tables, with what their optimizer keeps and a step exchanges, such as 16GB; null:
+    half of what its machine has free, over the workers there."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     averaging: AveragingConfig | None = None

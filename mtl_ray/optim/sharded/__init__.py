@@ -9,15 +9,21 @@ from mtl_ray.optim.sharded.place import (
     release_tables,
     shard_tables,
     sharded_tables,
+    table_plans,
 )
+from mtl_ray.optim.sharded.plan import Sharding, ShardingRequest, in_words
 from mtl_ray.optim.sharded.table import ShardedTable
 
 __all__ = [
     "ShardedOptimizer",
     "ShardedTable",
+    "Sharding",
+    "ShardingRequest",
     "check_installed",
     "gather_tables",
+    "in_words",
     "release_tables",
     "shard_tables",
     "sharded_tables",
+    "table_plans",
 ]
