@@ -66,7 +66,7 @@ class TrainingConfig(Settings):
     placement: Literal["replicated", "sharded"] = "replicated"
     """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
     sharding: Sharding = "row_wise"
-    """How sharded tables are split: the rows of each over all workers; table_wise, each vocabulary whole on one of them;
+    """How sharded tables are split: the rows of each over all workers; table_wise, each vocabulary whole on one worker;
     or auto, as TorchRec's planner expects to be fastest for each."""
     memory_per_worker: ByteSize | None = None
     """What a worker has for embedding tables, with what their optimizer keeps and a step exchanges, such as 16GB; null:

@@ -39,11 +39,11 @@ from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.placement import check_sharding
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.run_records import RunRecords
-from mtl_ray.training.placement import check_sharding
 from mtl_ray.training.scaling import StreamOfPlan, latest_position, scaling, stream_to_come
 from mtl_ray.training.table_memory import table_memory
 from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
