@@ -63,14 +63,15 @@ class TrainingConfig(Settings):
     """bf16 is autocast (weights stay float32); fp64 is for parity checks."""
     compile: bool | Literal["auto"] = False
     """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
-    placement: Literal["replicated", "sharded"] = "replicated"
-    """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
+    placement: Literal["replicated", "sharded", "auto"] = "replicated"
+    """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec); auto: sharded
+    where a worker has no memory for all of them."""
     sharding: Sharding = "row_wise"
     """How sharded tables are split: the rows of each over all workers; table_wise, each vocabulary whole on one worker;
     or auto, as TorchRec's planner expects to be fastest for each."""
     memory_per_worker: ByteSize | None = None
     """What a worker has for embedding tables, with what their optimizer keeps and a step exchanges, such as 16GB; null:
-    half of what its machine has free, over the workers there."""
+    half of what its machine has, over the workers there."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     averaging: AveragingConfig | None = None

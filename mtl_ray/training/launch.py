@@ -39,7 +39,7 @@ from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
-from mtl_ray.training.placement import check_sharding
+from mtl_ray.training.placement import check_sharding, with_placement
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
@@ -98,6 +98,9 @@ def train(
     if snapshot is None:
         snapshot = verified_training_set(config, say)
     check_trainable(config, snapshot, begins=run is None)
+    config, placed = with_placement(config, model_context(config, snapshot))
+    if placed is not None:
+        say(placed)
     check_sharding(config, model_context(config, snapshot))
     start = earlier_checkpoint(config) if run is None else None
     if start is not None:

@@ -10,26 +10,26 @@ import torch
 
 from mtl_ray.cluster import ray_session
 from mtl_ray.config import TrainingConfig
-from mtl_ray.data.join.budget import default_budget
+from mtl_ray.data.join.budget import whole_memory
 from mtl_ray.optim.sharded import ShardingRequest
 
 
 def table_memory(training: TrainingConfig) -> int | None:
     """Bytes of a worker's device for tables, with what their optimizer keeps and a step exchanges.
 
-    `training.memory_per_worker`, or else half of what is free on the machine, or the smallest node of the cluster, over
-    the workers that it takes; of a GPU, half of its memory. None: the GPUs are of other machines.
+    `training.memory_per_worker`, or else half of what the machine, or the smallest node of the cluster, has, over the
+    workers that it takes; of a GPU, half of its memory. None: the GPUs are of other machines.
     """
     if training.memory_per_worker is not None:
         return int(training.memory_per_worker)
     if training.use_gpu:
         return torch.cuda.mem_get_info()[1] // 2 if torch.cuda.is_available() else None
     if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
-        return default_budget() // training.workers.max
+        return whole_memory() // 2 // training.workers.max
     with ray_session(0.0):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     if len(nodes) == 1:
-        return default_budget() // training.workers.max
+        return whole_memory() // 2 // training.workers.max
     return _of_nodes([(node.get("CPU", 0.0), node.get("memory", 0.0)) for node in nodes], training)
 
 

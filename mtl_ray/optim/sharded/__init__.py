@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from mtl_ray.optim.sharded.optimizer import ShardedOptimizer
 from mtl_ray.optim.sharded.place import (
+    HOW_TO_INSTALL,
     check_installed,
     gather_tables,
+    is_installed,
     release_tables,
     shard_tables,
     sharded_tables,
@@ -15,6 +17,7 @@ from mtl_ray.optim.sharded.plan import Sharding, ShardingRequest, in_words
 from mtl_ray.optim.sharded.table import ShardedTable
 
 __all__ = [
+    "HOW_TO_INSTALL",
     "ShardedOptimizer",
     "ShardedTable",
     "Sharding",
@@ -22,6 +25,7 @@ __all__ = [
     "check_installed",
     "gather_tables",
     "in_words",
+    "is_installed",
     "release_tables",
     "shard_tables",
     "sharded_tables",

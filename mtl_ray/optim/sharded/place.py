@@ -15,16 +15,23 @@ from mtl_ray.optim.embeddings import RowwiseAdagradConfig
 from mtl_ray.optim.sharded.plan import ShardingRequest, TablePlan, plan_tables
 from mtl_ray.optim.sharded.table import ShardedTable
 
+HOW_TO_INSTALL = "pip install 'mtl-ray[torchrec]' with CUDA; on CPUs pip install --no-deps -r requirements-torchrec.txt"
+
+
+def is_installed() -> bool:
+    """Whether TorchRec is there."""
+    return importlib.util.find_spec("torchrec") is not None and importlib.util.find_spec("fbgemm_gpu") is not None
+
 
 def check_installed() -> None:
     """Raise ConfigError where TorchRec is not there."""
-    if importlib.util.find_spec("torchrec") is None or importlib.util.find_spec("fbgemm_gpu") is None:
+    if not is_installed():
         raise ConfigError(
             "Sharded embedding tables need TorchRec, which is not installed.",
             where="training.placement",
             found="sharded",
             allowed="replicated, without TorchRec",
-            fix="pip install 'mtl-ray[torchrec]' with CUDA; on CPUs pip install --no-deps -r requirements-torchrec.txt",
+            fix=HOW_TO_INSTALL,
         )
 
 
