@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -21,6 +22,17 @@ def world_size() -> int:
 def rank() -> int:
     """This process's rank; 0 where no process group was started."""
     return dist.get_rank() if dist.is_initialized() else 0
+
+
+def ranks_a_machine(device: torch.device) -> int:
+    """Ranks of the machine that has the fewest, as whoever started them says; all where nobody does.
+
+    Collective; `device`: of the backend.
+    """
+    own = torch.tensor(int(os.environ.get("LOCAL_WORLD_SIZE", world_size())), device=device)
+    if world_size() > 1:
+        dist.all_reduce(own, op=dist.ReduceOp.MIN)
+    return int(own)
 
 
 def start_sum(tensor: Tensor) -> Callable[[], Tensor]:

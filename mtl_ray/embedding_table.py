@@ -16,16 +16,26 @@ class EmbeddingTable(nn.Embedding):
 
     Attributes:
         std: its standard deviation.
-        first_rows: of each vocabulary.
+        first_rows: of each vocabulary, in rising order.
+        ids_a_row: of each vocabulary, how many of its ids a row of a batch has; padding of lists counts.
     """
 
-    def __init__(self, rows: int, dim: int, std: float, first_rows: Mapping[str, int]) -> None:
+    def __init__(
+        self,
+        rows: int,
+        dim: int,
+        std: float,
+        first_rows: Mapping[str, int],
+        ids_a_row: Mapping[str, int] | None = None,
+    ) -> None:
+        """`ids_a_row` None: one of each."""
         deferred = _DEFERRED.get()
         super().__init__(rows, dim, device="meta" if deferred else None)
         if not deferred:
             nn.init.normal_(self.weight, std=std)
         self.std = std
         self.first_rows = dict(first_rows)
+        self.ids_a_row = dict.fromkeys(first_rows, 1) | dict(ids_a_row or {})
 
 
 @contextmanager

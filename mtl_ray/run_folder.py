@@ -167,18 +167,18 @@ class RunFolder:
 def unfinished_run(config: Config, any_batch_size: bool = False) -> RunFolder | None:
     """The newest run in the storage that has exactly this config and has not ended; None where there is none.
 
-    `any_batch_size`: `training.global_batch_size` need not be the same.
+    `any_batch_size`: `training.global_batch_size` need not be the same. What the config leaves to the machine in
+    `training.placement` was chosen when the run began.
     """
     for name in newest_first(config.storage, f"{config.name}-*/config.yaml"):
         run = RunFolder.open(below(config.storage, name.rsplit("/", 1)[0]))
         if (run.path / SUMMARY_FILE).is_file():
             continue
         theirs = run.config()
-        wanted = config
-        if any_batch_size:
-            size = {"global_batch_size": theirs.training.global_batch_size}
-            wanted = config.model_copy(update={"training": config.training.model_copy(update=size)})
-        if theirs == wanted:
+        chosen = ["global_batch_size"] if any_batch_size else []
+        chosen += ["placement"] if config.training.placement == "auto" else []
+        own = {name: getattr(theirs.training, name) for name in chosen}
+        if theirs == config.model_copy(update={"training": config.training.model_copy(update=own)}):
             return run
     return None
 

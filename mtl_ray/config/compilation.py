@@ -26,7 +26,6 @@ def check_compile(
     for where, found, refused, allowed in (
         (key, f"{name}, which compares the tasks' gradients", compared, "what looks at losses alone"),
         ("training.affinity_every", training.affinity_every, training.affinity_every is not None, "null"),
-        ("training.placement", training.placement, training.placement == "sharded", "replicated"),
         ("model.norm", "batch", model.norm == "batch", "none, layer"),
     ):
         if refused:

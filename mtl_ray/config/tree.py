@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import Field, model_validator
+from pydantic import ByteSize, Field, model_validator
 
 from mtl_ray.aggregation import AggregationConfig, SumConfig
 from mtl_ray.config.balancing import check_accumulation, check_affinity, check_comparison
@@ -20,6 +20,7 @@ from mtl_ray.fusion.config import check_fusion
 from mtl_ray.metrics import GREATER_IS_BETTER
 from mtl_ray.models import ModelConfig
 from mtl_ray.optim import AveragingConfig, OptimizerConfig, ScheduleConfig
+from mtl_ray.optim.sharded import Sharding
 from mtl_ray.schema import LabelStatistics, Settings
 from mtl_ray.tasks import TaskConfig, check_tasks
 from mtl_ray.tasks.check import in_architecture
@@ -63,8 +64,15 @@ class TrainingConfig(Settings):
     it has not; auto: bf16 where every worker's device has them, else fp32; fp64 is for parity checks."""
     compile: bool | Literal["auto"] = False
     """Compile the model with torch.compile; auto: try both in the first steps, and keep the faster."""
-    placement: Literal["replicated", "sharded"] = "replicated"
-    """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec)."""
+    placement: Literal["replicated", "sharded", "auto"] = "replicated"
+    """Where embedding tables lie: whole on every worker, or a share of their rows on each (TorchRec); auto: sharded
+    where a worker has no memory for all of them."""
+    sharding: Sharding = "row_wise"
+    """How sharded tables are split: the rows of each over all workers; table_wise, each vocabulary whole on one worker;
+    or auto, as TorchRec's planner expects to be fastest for each."""
+    memory_per_worker: ByteSize | None = None
+    """What a worker has for embedding tables, with what their optimizer keeps and a step exchanges, such as 16GB; null:
+    half of what its machine has, over the workers there."""
     optimizer: OptimizerConfig = OptimizerConfig()
     schedule: ScheduleConfig = ScheduleConfig()
     averaging: AveragingConfig | None = None

@@ -209,15 +209,19 @@ class CategoryCounts:
     """How often each value of a category occurs, exactly."""
 
     table: pa.Table
-    """value (int64 or large_string, rising, none null; null type where no typed row was seen), count int64."""
+    """value (int64 or large_string, rising, none null; null type where no typed row was seen), count int64 and, where
+    times were given, last int64: the newest time of the value."""
     missing: int
     """Rows (of a list: entries) that are null."""
 
     @classmethod
-    def of(cls, values: pa.Array) -> CategoryCounts:
-        """The counts of `values` as `category_values` returns them."""
+    def of(cls, values: pa.Array, times: pa.Array | None = None) -> CategoryCounts:
+        """The counts of `values` as `category_values` returns them; `times`: int64 of each."""
         if pa.types.is_null(values.type) or not len(values):
             return cls(_counts_table(pa.nulls(0), pa.array([], pa.int64())), missing=len(values))
+        if times is not None:
+            seen = pa.table({"value": values, "count": pa.repeat(1, len(values)), "last": times})
+            return cls(_summed(seen.filter(pc.is_valid(seen["value"]))), missing=values.null_count)
         counts = pc.value_counts(values.drop_null())
         return cls(_by_value(_counts_table(counts.field("values"), counts.field("counts"))), missing=values.null_count)
 
@@ -342,8 +346,15 @@ def _counted(parts: Sequence[CategoryCounts], column: str) -> CategoryCounts:
     if not kinds:
         return CategoryCounts(_counts_table(pa.nulls(0), pa.array([], pa.int64())), missing)
     tables = pa.concat_tables(part.table for part in parts if not pa.types.is_null(part.kind))
-    summed = tables.group_by("value").aggregate([("count", "sum")])
-    return CategoryCounts(_by_value(_counts_table(summed["value"], summed["count_sum"])), missing)
+    return CategoryCounts(_summed(tables), missing)
+
+
+def _summed(table: pa.Table) -> pa.Table:
+    """Each value once."""
+    last = [("last", "max")] if "last" in table.column_names else []
+    summed = table.group_by("value").aggregate([("count", "sum"), *last])
+    counts = _counts_table(summed["value"], summed["count_sum"])
+    return _by_value(counts.append_column("last", summed["last_max"]) if last else counts)
 
 
 def _counts_table(values: Any, counts: Any) -> pa.Table:

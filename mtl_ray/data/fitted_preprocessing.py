@@ -6,6 +6,7 @@ The same `Preprocessing` document encodes shards, and later the rows of a reques
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import timedelta
 from typing import Annotated, Any
 
 import numpy as np
@@ -42,6 +43,9 @@ class PreprocessingConfig(Settings):
     """A value that the training part shows less often is unknown."""
     max_vocabulary: Annotated[int, Field(ge=1)] = 1_000_000
     """Most values that one vocabulary knows; the rarest are left out."""
+    evict_after: Annotated[timedelta, Field(gt=timedelta())] | None = None
+    """Such as 30d: a value that no training row has shown for longer than this before the newest one is unknown. Where
+    rows are appended, its id, and so its embedding row, goes to a value that is new. null: values stay."""
     unknown_ids: dict[str, Annotated[int, Field(ge=1)]] = Field(default_factory=dict)
     """Vocabulary -> how many ids its unknown values share, each by its hash; 1 where it is not named. With more of
     them, values that are rare or new are told apart a little."""

@@ -15,14 +15,17 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from pydantic import Field, ValidationError
 
 from mtl_ray.data.distributions import CategoryCounts, NumberDistribution
+from mtl_ray.data.eviction import microseconds, times_of
 from mtl_ray.data.fitted_preprocessing import Preprocessing, PreprocessingConfig, check_columns
 from mtl_ray.data.list_features import as_lists, list_lengths, list_tail
 from mtl_ray.data.numeric_transforms import NumericStatistics, fit_numeric, numeric_values
 from mtl_ray.data.service_spec import FeatureSpec
+from mtl_ray.data.spine import EVENT_TIMESTAMP
 from mtl_ray.data.vector_features import VectorSize, fitted_size, one_size, vector_size
 from mtl_ray.data.vocabularies import Vocabulary, category_values, fit_vocabulary
 from mtl_ray.data.vocabulary_names import WITH_VOCABULARY, vocabulary_name
@@ -49,6 +52,8 @@ class StateHeader(Settings):
     """List -> rows with more entries than are kept."""
     vector_sizes: dict[str, VectorSize | None] = Field(default_factory=dict)
     """Vector -> its size; None where no row has one."""
+    newest: int | None = None
+    """Time of the newest row, in microseconds since 1970; None without rows, or where values are not evicted."""
 
     def vocabulary_features(self) -> dict[str, list[str]]:
         """Vocabulary -> the features that name it."""
@@ -78,6 +83,10 @@ class PreprocessingState:
         Raises `DataError` for a raw column that is absent or of the wrong type.
         """
         check_columns(table, [feature.name for feature in features])
+        times = None
+        if config.evict_after is not None:
+            check_columns(table, [EVENT_TIMESTAMP])
+            times = times_of(table[EVENT_TIMESTAMP])
         counts: dict[str, Counts] = {}
         missing_rows: dict[str, int] = {}
         truncated_rows: dict[str, int] = {}
@@ -89,7 +98,8 @@ class PreprocessingState:
                 missing_rows[name] = counts[name].missing
             elif feature.encoding == "list":
                 tail = list_tail(column, name, config.max_length(feature))
-                counts[name] = CategoryCounts.of(category_values(tail.entries, name))
+                of_entries = None if times is None else times.take(pa.array(tail.rows))
+                counts[name] = CategoryCounts.of(category_values(tail.entries, name), of_entries)
                 missing_rows[name], truncated_rows[name] = tail.missing_rows, tail.truncated_rows
             elif feature.encoding == "vector":
                 vector_sizes[name], missing_rows[name] = vector_size(table, name)
@@ -97,7 +107,7 @@ class PreprocessingState:
                 lengths = list_lengths(as_lists(column, name, "times"))
                 missing_rows[name] = int(np.count_nonzero(lengths == 0))
             else:
-                counts[name] = CategoryCounts.of(category_values(column, name))
+                counts[name] = CategoryCounts.of(category_values(column, name), times)
                 missing_rows[name] = counts[name].missing
         header = StateHeader(
             config=config,
@@ -106,6 +116,7 @@ class PreprocessingState:
             missing_rows=missing_rows,
             truncated_rows=truncated_rows,
             vector_sizes=vector_sizes,
+            newest=None if times is None else pc.max(times).as_py(),
         )
         return cls(header, counts)
 
@@ -165,6 +176,9 @@ class PreprocessingState:
 
 def _finished(header: StateHeader, counts: Callable[[str], Any]) -> Preprocessing:
     config = header.config
+    since = None
+    if config.evict_after is not None and header.newest is not None:
+        since = header.newest - microseconds(config.evict_after)
     sharing = header.vocabulary_features()
     vocabularies: dict[str, Vocabulary] = {}
     numeric: list[NumericStatistics] = []
@@ -201,6 +215,7 @@ def _finished(header: StateHeader, counts: Callable[[str], Any]) -> Preprocessin
                 min_count=config.min_count,
                 max_size=config.max_vocabulary,
                 unknown_ids=config.unknown_ids.get(vocabulary, 1),
+                since=since,
             )
         if feature.encoding == "list":
             lists.append(
@@ -237,6 +252,7 @@ def _merged_header(headers: Sequence[StateHeader]) -> StateHeader:
             "rows": sum(header.rows for header in headers),
             "missing_rows": _added([header.missing_rows for header in headers]),
             "truncated_rows": _added([header.truncated_rows for header in headers]),
+            "newest": max((header.newest for header in headers if header.newest is not None), default=None),
             "vector_sizes": {
                 name: one_size(name, [header.vector_sizes[name] for header in headers]) for name in first.vector_sizes
             },

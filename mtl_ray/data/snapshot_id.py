@@ -51,6 +51,9 @@ def snapshot_id(
     `appended_to` names the training set below this one and the first time
     of its own rows; `latest_views` are those that were joined by their keys alone.
     """
+    settings = training_set.model_dump(mode="json", exclude=NOT_IN_SHARDS)
+    if training_set.preprocessing.evict_after is None:
+        del settings["preprocessing"]["evict_after"]  # sets from before there was one keep their ids
     document: dict[str, Any] = {
         "format_version": FORMAT_VERSION,
         "row_group_rows": ROW_GROUP_ROWS,
@@ -58,7 +61,7 @@ def snapshot_id(
         "registry_hash": registry_hash,
         "sources": {source.source: source.sha256 for source in sources},
         "spine": spine_sha256,
-        "training_set": training_set.model_dump(mode="json", exclude=NOT_IN_SHARDS),
+        "training_set": settings,
         # A list: the order of the tasks is the order of the label columns.
         "tasks": [[name, task.label_column(name), labelling(task)] for name, task in tasks.items()],
         "task_inputs": task_input_columns(tasks),

@@ -30,6 +30,14 @@ def _check_values(values: Any) -> tuple[int, ...] | tuple[str, ...]:
     return values
 
 
+def _check_times(values: Any) -> tuple[int, ...] | None:
+    return None if values is None else tuple(values)
+
+
+def _as_list(values: tuple[int, ...] | None) -> list[int] | None:
+    return None if values is None else list(values)
+
+
 class Vocabulary(Settings):
     """The known values of one vocabulary; value number i has id i + `first_known`."""
 
@@ -41,6 +49,8 @@ class Vocabulary(Settings):
     """All integers (truth values are 0 and 1) or all strings."""
     unknown_ids: Annotated[int, Field(ge=1)] = 1
     """Ids that the unknown values share, each by its hash."""
+    last_seen: Annotated[tuple[int, ...] | None, PlainValidator(_check_times), PlainSerializer(_as_list)] = None
+    """Of each value, when a training row showed it last, in microseconds since 1970; None: nobody asked."""
 
     @property
     def first_known(self) -> int:
@@ -159,16 +169,37 @@ def category_values(values: pa.Array | pa.ChunkedArray, column: str) -> pa.Array
 
 
 def fit_vocabulary(
-    columns: Sequence[tuple[str, CategoryCounts]], name: str, *, min_count: int, max_size: int, unknown_ids: int = 1
+    columns: Sequence[tuple[str, CategoryCounts]],
+    name: str,
+    *,
+    min_count: int,
+    max_size: int,
+    unknown_ids: int = 1,
+    since: int | None = None,
 ) -> Vocabulary:
     """The vocabulary of all values in `columns`, (column name, counts in the training part).
 
     Counts run over all columns together. Known become at most `max_size` values that occur at least `min_count`
-    times, the most frequent ones. Raises `DataError` where one column holds text and another integers.
+    times, the most frequent ones; with `since`, in microseconds, those alone that were seen then or later, and when is
+    kept. Raises `DataError` where one column holds text and another integers.
     """
     table = vocabulary_counts(columns, name).table
-    frequent = by_falling_count(table.filter(pc.greater_equal(table["count"], min_count)))
-    return Vocabulary(values=tuple(frequent[:max_size].to_pylist()), unknown_ids=unknown_ids)
+    frequent = by_falling_count(admitted(table, min_count, since))[:max_size]
+    seen = None if since is None else last_times(frequent)
+    return Vocabulary(values=tuple(frequent["value"].to_pylist()), unknown_ids=unknown_ids, last_seen=seen)
+
+
+def admitted(table: pa.Table, min_count: int, since: int | None) -> pa.Table:
+    """The values of `table` (value, count, perhaps last) that occur often enough, and late enough."""
+    frequent = table.filter(pc.greater_equal(table["count"], min_count))
+    if since is None or "last" not in table.column_names:
+        return frequent
+    return frequent.filter(pc.greater_equal(frequent["last"], since))
+
+
+def last_times(table: pa.Table) -> tuple[int, ...]:
+    """The column last; empty where no value has a time, for there is none then."""
+    return tuple(table["last"].to_pylist()) if "last" in table.column_names else ()
 
 
 def vocabulary_counts(columns: Sequence[tuple[str, CategoryCounts]], name: str) -> CategoryCounts:
@@ -188,7 +219,6 @@ def vocabulary_counts(columns: Sequence[tuple[str, CategoryCounts]], name: str) 
     return CategoryCounts.merged(counts for _, counts in columns)
 
 
-def by_falling_count(table: pa.Table) -> pa.ChunkedArray:
-    """The values of `table` (value, count) in the order of ids: by falling count, equal counts by rising value."""
-    order = pc.sort_indices(table, sort_keys=[("count", "descending"), ("value", "ascending")])
-    return table["value"].take(order)
+def by_falling_count(table: pa.Table) -> pa.Table:
+    """`table` (value, count, ...) in the order of ids: by falling count, equal counts by rising value."""
+    return table.take(pc.sort_indices(table, sort_keys=[("count", "descending"), ("value", "ascending")]))

@@ -1,16 +1,19 @@
-"""Appending new rows to a training set: fitted preprocessing stays, its vocabularies learn the new values."""
+"""Appending new rows to a training set: fitted preprocessing stays, its vocabularies learn the new values, and forget
+those that no row shows any more."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mtl_ray.data.eviction import NEVER, microseconds, places
 from mtl_ray.data.fitted_preprocessing import Preprocessing, PreprocessingConfig
 from mtl_ray.data.preprocessing_state import PreprocessingState
-from mtl_ray.data.vocabularies import Vocabulary, by_falling_count, vocabulary_counts
+from mtl_ray.data.vocabularies import Vocabulary, admitted, by_falling_count, last_times, vocabulary_counts
 from mtl_ray.data.vocabulary_names import vocabulary_name
 from mtl_ray.errors import DataError
 from mtl_ray.schema import Settings
@@ -25,54 +28,119 @@ class Growth(Settings):
     unknown_share: float
     """Share of the new rows' values (lists: entries; not the missing ones) that had no id of their own before."""
     below_min_count: int
-    """Distinct unknown values left out because the new rows show them too seldom."""
+    """Distinct unknown values left out because the new rows show them too seldom, or not of late."""
     over_limit: int
     """Distinct unknown values left out because the vocabulary is full."""
+    evicted: int = 0
+    """Values that lost their ids because no row has shown them for long."""
+
+    @property
+    def added(self) -> int:
+        """Values that have got an id."""
+        return self.new_size - self.old_size + self.evicted
 
 
 def grow(
-    preprocessing: Preprocessing, state: PreprocessingState, config: PreprocessingConfig
+    preprocessing: Preprocessing,
+    state: PreprocessingState,
+    config: PreprocessingConfig,
+    sights: Mapping[str, np.ndarray] | None = None,
 ) -> tuple[Preprocessing, dict[str, Growth]]:
     """`preprocessing` with the values that `state`, of new training rows alone, adds to its vocabularies.
 
     All ids, numeric statistics and missing shares stay as they are. A value that is unknown and occurs at least
     `config.min_count` times in the new rows gets an id after the existing ones, by falling count, equal counts by
     rising value, until the vocabulary knows `config.max_vocabulary` values. Also returns the growth of each
-    vocabulary. Raises `DataError` where the features of the state are others than those fitted, where its lists are
-    cut at another length, its vectors have another size, or where a vocabulary of integers meets text or the other
-    way round.
+    vocabulary.
+
+    With `config.evict_after` values that were not seen for so long before the newest row are evicted first, and ids
+    change as `eviction.places` says. `sights`: vocabulary -> when the older rows have last shown each of its values,
+    int64 `[values]`; where it is None, what the preprocessing keeps, and without that, never.
+
+    Raises `DataError` where the features of the state are others than those fitted, where its lists are cut at another
+    length, its vectors have another size, or where a vocabulary of integers meets text or the other way round.
     """
     _check_features(preprocessing, state)
+    before = _sights(preprocessing, sights) if config.evict_after is not None else {}
+    since = _since(before, state, config)
     vocabularies: dict[str, Vocabulary] = {}
     growth: dict[str, Growth] = {}
     for name, features in state.header.vocabulary_features().items():
         columns: list[tuple[str, Any]] = [(feature, state.counts[feature]) for feature in features]
         counts = vocabulary_counts(columns, name)
         vocabularies[name], growth[name] = _grown(
-            preprocessing.vocabularies[name], counts.table, counts.total, name, config
+            preprocessing.vocabularies[name], counts.table, counts.total, name, config, before.get(name), since
         )
     return preprocessing.model_copy(update={"vocabularies": vocabularies}), growth
 
 
+def _sights(preprocessing: Preprocessing, sights: Mapping[str, np.ndarray] | None) -> dict[str, np.ndarray]:
+    if sights is not None:
+        return dict(sights)
+    return {
+        name: np.full(len(item.values), NEVER) if item.last_seen is None else np.array(item.last_seen, dtype=np.int64)
+        for name, item in preprocessing.vocabularies.items()
+    }
+
+
+def _since(before: Mapping[str, np.ndarray], state: PreprocessingState, config: PreprocessingConfig) -> int | None:
+    """What was seen earlier for the last time is evicted; None: nothing is."""
+    if config.evict_after is None:
+        return None
+    times = [int(sights.max(initial=NEVER)) for sights in before.values()]
+    newest = max([*times, NEVER if state.header.newest is None else state.header.newest])
+    return None if newest == NEVER else newest - microseconds(config.evict_after)
+
+
 def _grown(
-    vocabulary: Vocabulary, counts: pa.Table, total: int, name: str, config: PreprocessingConfig
+    vocabulary: Vocabulary,
+    counts: pa.Table,
+    total: int,
+    name: str,
+    config: PreprocessingConfig,
+    sights: np.ndarray | None,
+    since: int | None,
 ) -> tuple[Vocabulary, Growth]:
     ids = vocabulary.ids(counts["value"].combine_chunks(), name)
     unknown = counts.filter(pa.array(vocabulary.unknown(ids)))
-    frequent = unknown.filter(pc.greater_equal(unknown["count"], config.min_count))
-    room = max(config.max_vocabulary - len(vocabulary.values), 0)
-    added = by_falling_count(frequent)[:room].to_pylist()
+    kept = np.ones(len(vocabulary.values), dtype=bool)
+    if sights is not None and since is not None:
+        sights = _seen_again(sights, vocabulary, ids, counts)
+        kept = sights >= since
+    frequent = admitted(unknown, config.min_count, since)
+    room = max(config.max_vocabulary - int(kept.sum()), 0)
+    added = by_falling_count(frequent)[:room]
     # The vocabulary itself where nothing is new: a copy would hold a million values twice.
-    values = (*vocabulary.values, *added)
-    grown = Vocabulary(values=values, unknown_ids=vocabulary.unknown_ids) if added else vocabulary
+    grown = vocabulary
+    if added.num_rows or sights is not None:
+        order = places(kept, added.num_rows)
+        values = (*vocabulary.values, *added["value"].to_pylist())
+        seen = None if sights is None else np.concatenate([sights, np.array(last_times(added), dtype=np.int64)])
+        grown = Vocabulary(
+            values=tuple(values[number] for number in order.tolist()),
+            unknown_ids=vocabulary.unknown_ids,
+            last_seen=None if seen is None else tuple(seen[order].tolist()),
+        )
     unknown_rows = pc.sum(unknown["count"]).as_py() or 0
     return grown, Growth(
         old_size=vocabulary.size,
         new_size=grown.size,
         unknown_share=unknown_rows / total if total else 0.0,
         below_min_count=unknown.num_rows - frequent.num_rows,
-        over_limit=frequent.num_rows - len(added),
+        over_limit=frequent.num_rows - added.num_rows,
+        evicted=int((~kept).sum()),
     )
+
+
+def _seen_again(sights: np.ndarray, vocabulary: Vocabulary, ids: np.ndarray, counts: pa.Table) -> np.ndarray:
+    """`sights`, later where the new rows have shown a value."""
+    known = ids >= vocabulary.first_known
+    if not known.any():
+        return sights
+    later = sights.copy()
+    numbers = ids[known] - vocabulary.first_known
+    later[numbers] = np.maximum(later[numbers], counts["last"].to_numpy()[known])
+    return later
 
 
 def _check_features(preprocessing: Preprocessing, state: PreprocessingState) -> None:

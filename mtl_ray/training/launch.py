@@ -39,11 +39,13 @@ from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.placement import check_sharding, with_placement
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.run_records import RunRecords
 from mtl_ray.training.scaling import StreamOfPlan, latest_position, scaling, stream_to_come
+from mtl_ray.training.table_memory import table_memory
 from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
 from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
 
@@ -96,6 +98,10 @@ def train(
     if snapshot is None:
         snapshot = verified_training_set(config, say)
     check_trainable(config, snapshot, begins=run is None)
+    config, placed = with_placement(config, model_context(config, snapshot))
+    if placed is not None:
+        say(placed)
+    check_sharding(config, model_context(config, snapshot))
     start = earlier_checkpoint(config) if run is None else None
     if start is not None:
         words = first_weights(config, model_context(config, snapshot), start).in_words()
@@ -284,7 +290,8 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     board = start_board()
     # Once it has a checkpoint of its own, what it began with may be gone.
     start = earlier_checkpoint(config) if latest_position(checkpoints) == Position() else None
-    setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, start)
+    memory = table_memory(training) if training.placement == "sharded" else None
+    setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, start, memory)
     trainer = TorchTrainer(
         train_worker,
         train_loop_config={"setup": setup},

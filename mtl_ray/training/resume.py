@@ -8,8 +8,9 @@ from mtl_ray.config import Config
 from mtl_ray.errors import ConfigError
 from mtl_ray.run_folder import SUMMARY_FILE, RunFolder, unfinished_run
 from mtl_ray.training.batch_size import with_batch_size
-from mtl_ray.training.launch import Say, TrainingOutcome, train, verified_training_set
+from mtl_ray.training.launch import Say, TrainingOutcome, model_context, train, verified_training_set
 from mtl_ray.training.machine import with_workers
+from mtl_ray.training.placement import with_placement
 from mtl_ray.training.progress import Record
 
 AUTO = "auto"
@@ -48,6 +49,9 @@ def train_or_resume(
         if not find_batch_size:
             return train(config, say, show)
         snapshot = verified_training_set(config, say)
+        config, placed = with_placement(config, model_context(config, snapshot))
+        if placed is not None:
+            say(placed)
         return train(with_batch_size(config, snapshot, say), say, show, snapshot)
     if config is None and again not in (None, AUTO):
         return _resume(str(again), say, show)

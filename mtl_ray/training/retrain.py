@@ -58,6 +58,7 @@ def retrain(config: Config, say: Say, show: Callable[[Record], None]) -> Trainin
     run = unfinished_run(config)
     if run is not None:
         say(f"going on with {run.place}")
+        config = run.config()  # with what was chosen for it
     return train(config, say, show, run=run)
 
 

@@ -63,6 +63,8 @@ class TrainingView:
             highlight=False,
             soft_wrap=True,
         )
+        if "sharding" in record:
+            self._console.print(f"· embedding tables: {record['sharding']}", highlight=False, soft_wrap=True)
 
     def _step(self, record: Record) -> None:
         figures = f"{record['samples_per_second']:>9,.0f} samples/s  {_losses(record, 'train')}"

@@ -16,11 +16,12 @@ from torch import Tensor
 
 from mtl_ray.checkpoint import Checkpoint, ModelContext, load_checkpoint
 from mtl_ray.config import Config
-from mtl_ray.embedding_table import EmbeddingTable, deferred_tables
+from mtl_ray.embedding_table import EmbeddingTable
 from mtl_ray.errors import ConfigError
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
 from mtl_ray.storage import is_remote
+from mtl_ray.training.outline import model_outline
 
 WHERE = "training.start_from"
 
@@ -102,9 +103,7 @@ def first_weights(config: Config, context: ModelContext, place: str) -> FirstWei
 
 def _described(config: Config, context: ModelContext) -> tuple[dict[str, torch.Size], dict[str, EmbeddingTable]]:
     """Shapes of a model's state by name, and its tables, without their rows."""
-    tasks = {name: task.build(name, context.label_statistics[name]) for name, task in config.tasks.items()}
-    with torch.random.fork_rng(), deferred_tables():
-        model = config.model.build(context.batch_schema, tasks)
+    model = model_outline(config, context)
     shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
     modules = model.named_modules()
     return shapes, {f"{name}.weight": module for name, module in modules if isinstance(module, EmbeddingTable)}

@@ -25,7 +25,7 @@ from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
-from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
+from mtl_ray.optim.sharded import gather_tables, in_words, release_tables, shard_tables, sharded_tables
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.arithmetic import allow_tf32, arithmetic, precision_of
@@ -38,6 +38,7 @@ from mtl_ray.training.place import RayTrainPlace, TrainingPlace
 from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
+from mtl_ray.training.table_memory import sharding_request
 from mtl_ray.training.validation import Groups, is_better, validate
 from mtl_ray.training.warm_start import first_weights
 from mtl_ray.training.worker_log import worker_log
@@ -65,6 +66,8 @@ class WorkerSetup:
     """Every process sees its `place`."""
     start: str | None = None
     """Checkpoint of an earlier run, whose weights a training begins with that has no checkpoint of its own."""
+    table_memory: int | None = None
+    """Of `mtl_ray.training.table_memory`, for sharded tables."""
 
 
 def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
@@ -120,8 +123,7 @@ class Trainer:
         if self.precision == "fp64":
             model.double()
         if sharded:
-            optimizer = config.training.optimizer
-            shard_tables(model, config.seed, sharded_rate(optimizer), sharded_adagrad(optimizer).eps, self.device)
+            self._shard(model)
         model.to(self.device)
         self._begin_with(setup.start, model)
         self.state = TrainingState.create(config, setup.context, model, setup.plan.total_batches)
@@ -151,6 +153,13 @@ class Trainer:
         if config.training.profile and distributed.rank() == 0:
             self.profiling = Profiling(setup.run.path, self.device, setup.plan.global_batch_size)
 
+    def _shard(self, model: MultiTaskModel) -> None:
+        training = self.config.training
+        of_machine = distributed.ranks_a_machine(self.device)
+        request = sharding_request(training, distributed.world_size(), of_machine, self.setup.table_memory)
+        adagrad, rate = sharded_adagrad(training.optimizer), sharded_rate(training.optimizer)
+        shard_tables(model, self.config.seed, adagrad, rate, request, self.device)
+
     def run(self) -> None:
         """Train from the current position to the end, or until early stopping."""
         self.begin()
@@ -166,6 +175,7 @@ class Trainer:
     def begin(self) -> None:
         """Open the stream of rows, from the current position on."""
         rows = embedding_rows(self.model)
+        sharded = sharded_tables(self.model)
         self._post(
             {
                 "kind": "start",
@@ -177,6 +187,7 @@ class Trainer:
                 "parameters": self.parameters,
                 "embedding_rows": rows,
                 "embedding_optimizer": self._embedding_optimizer(rows),
+                **({"sharding": in_words([table.plan for table in sharded])} if sharded else {}),
             }
         )
         self.log.info("training on %s, one of %d workers", self.device, distributed.world_size())

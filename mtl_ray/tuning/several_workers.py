@@ -15,7 +15,8 @@ from mtl_ray.errors import MtlRayError
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.storage import below
 from mtl_ray.tracking import METRICS_FILE, read_metrics
-from mtl_ray.training.launch import fit, plan_batches
+from mtl_ray.training.launch import fit, model_context, plan_batches
+from mtl_ray.training.placement import with_placement
 from mtl_ray.training.progress import Record
 from mtl_ray.training.run_records import RunRecords
 from mtl_ray.tuning.folder import RUNS
@@ -27,6 +28,7 @@ def train_on_workers(config: dict[str, Any], setup: TrialSetup) -> None:
     point: Point = config[POINT]
     trial = setup.config(point["values"], point["seed"])
     snapshot = open_snapshot(setup.snapshot)
+    trial, _ = with_placement(trial, model_context(trial, snapshot))
     run = RunFolder.at(below(setup.folder, RUNS, f"trial-{point['number']}"), trial)
     progress = TrialProgress()
     for record in read_metrics(run.path / METRICS_FILE) if (run.path / METRICS_FILE).is_file() else ():

@@ -19,7 +19,15 @@ from mtl_ray.errors import MtlRayError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.sharing import MMoEConfig, STEMConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
-from mtl_ray.optim.sharded import gather_tables, release_tables, shard_tables, sharded_tables
+from mtl_ray.optim.embeddings import RowwiseAdagradConfig
+from mtl_ray.optim.sharded import (
+    Sharding,
+    ShardingRequest,
+    gather_tables,
+    release_tables,
+    shard_tables,
+    sharded_tables,
+)
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
 from tests.random_batch import SCHEMA, make_tasks, part_of, random_batch
@@ -38,22 +46,24 @@ def whole_model(name: str) -> MultiTaskModel:
     return MODELS[name].build(SCHEMA, make_tasks())  # type: ignore[no-any-return]
 
 
-def sharded_model(name: str, seed: int = 0) -> MultiTaskModel:
+def sharded_model(name: str, sharding: Sharding, seed: int = 0) -> MultiTaskModel:
     """With the weights of `whole_model`, but for the tables, which are drawn."""
     with deferred_tables():
         model = MODELS[name].build(SCHEMA, make_tasks())
-    shard_tables(model, seed, RATE, 1e-8, CPU)
+    ranks = dist.get_world_size()
+    request = ShardingRequest(sharding, ranks, ranks, "cpu", ROWS // ranks, None)
+    shard_tables(model, seed, RowwiseAdagradConfig(), RATE, request, CPU)
     return model  # type: ignore[no-any-return]
 
 
 class Run:
     """A training on this rank."""
 
-    def __init__(self, name: str, aggregation: str, sharded: bool) -> None:
+    def __init__(self, name: str, aggregation: str, sharding: Sharding | None) -> None:
         whole = whole_model(name)
         self.model = whole
-        if sharded:
-            self.model = sharded_model(name)
+        if sharding is not None:
+            self.model = sharded_model(name, sharding)
             self.model.load_state_dict(whole.state_dict())
         config = OptimizerConfig.model_validate(
             {"learning_rate": 0.01, "embedding_learning_rate": RATE, "embeddings": {"name": "rowwise_adagrad"}}
@@ -97,40 +107,47 @@ class Run:
         release_tables(self.model)
         return found
 
+    def logits(self) -> dict[str, torch.Tensor]:
+        """Of one batch, the same on every rank."""
+        self.model.eval()
+        with torch.inference_mode():
+            found = self.model(random_batch(ROWS, seed=99))
+        self.model.train()
+        return {task: value.clone() for task, value in found.items()}
+
     def restore(self, state: Mapping[str, Any]) -> None:
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
         self.schedule.load_state_dict(state["schedule"])
 
 
-def train_rank(rank: int, ranks: int, folder: str, sharded: bool, start: str | None) -> None:
+def train_rank(rank: int, ranks: int, folder: str, sharding: Sharding | None, start: str | None) -> None:
     """Every case, one after the other."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
-    states, logits = {}, {}
+    states, logits, loaded = {}, {}, {}
     for name, aggregation in CASES:
-        run = Run(name, aggregation, sharded)
-        assert bool(sharded_tables(run.model)) == sharded
+        run = Run(name, aggregation, sharding)
+        assert bool(sharded_tables(run.model)) == (sharding is not None)
         first = 0
         if start is not None:
             run.restore(torch.load(start, weights_only=True)[f"{name}+{aggregation}"])
             first = STEPS
+            loaded[f"{name}+{aggregation}"] = run.logits()
         run.go_on(range(first, first + STEPS))
         states[f"{name}+{aggregation}"] = run.state()
-        run.model.eval()
-        with torch.inference_mode():
-            found = run.model(random_batch(ROWS, seed=99))
-        logits[f"{name}+{aggregation}"] = {task: value.clone() for task, value in found.items()}
+        logits[f"{name}+{aggregation}"] = run.logits()
     if rank == 0:
         torch.save(states, f"{folder}/states.pt")
         torch.save(logits, f"{folder}/logits.pt")
+        torch.save(loaded, f"{folder}/loaded.pt")
     dist.destroy_process_group()
 
 
-def trained(folder: Path, ranks: int, sharded: bool, start: Path | None = None) -> Path:
+def trained(folder: Path, ranks: int, sharding: Sharding | None, start: Path | None = None) -> Path:
     """Folder with the states and logits that rank 0 has in the end."""
     own = Path(tempfile.mkdtemp(dir=folder))
-    mp.spawn(train_rank, args=(ranks, str(own), sharded, start and str(start)), nprocs=ranks)  # type: ignore[no-untyped-call]
+    mp.spawn(train_rank, args=(ranks, str(own), sharding, start and str(start)), nprocs=ranks)  # type: ignore[no-untyped-call]
     return own
 
 
@@ -144,28 +161,42 @@ def assert_alike(one: Path, other: Path) -> None:
                 torch.testing.assert_close(own, value, rtol=0, atol=TOLERANCE, msg=f"{case}: {name}")
 
 
+def assert_predicts_as(loaded: Path, saved: Path) -> None:
+    """Before the first step of the one and after the last of the other."""
+    found, expected = torch.load(loaded / "loaded.pt", weights_only=True), torch.load(saved / "logits.pt")
+    assert found.keys() == expected.keys()
+    for case, logits in expected.items():
+        for task, value in logits.items():
+            torch.testing.assert_close(found[case][task], value, rtol=0, atol=1e-6, msg=f"{case}: {task}")
+
+
 def test_sharded_equals_replicated_and_either_goes_on_as_the_other(tmp_path: Path) -> None:
-    replicated, sharded = (trained(tmp_path, 2, kind) for kind in (False, True))
-    assert_alike(sharded, replicated)
-    moved = torch.load(sharded / "states.pt", weights_only=True)
+    replicated, by_row, by_table = (trained(tmp_path, 2, kind) for kind in (None, "row_wise", "table_wise"))
+    assert_alike(by_row, replicated)
+    assert_alike(by_table, replicated)
+    moved = torch.load(by_row / "states.pt", weights_only=True)
     for name, aggregation in CASES:
         before, after = whole_model(name).state_dict(), moved[f"{name}+{aggregation}"]["weights"]
         tables = [key for key in before if key.endswith("embedding.weight")]
         assert tables
         assert not any(torch.equal(before[key], after[key]) for key in tables)
-    # Saved on 2 ranks, each goes on as the other would: on 1 rank, replicated, and on 3, sharded.
-    assert_alike(
-        trained(tmp_path, 3, True, start=replicated / "states.pt"),
-        trained(tmp_path, 1, False, start=sharded / "states.pt"),
-    )
+    # Saved on 2 ranks, each predicts the same and goes on as the other would: on 1 rank, replicated, and on 3, sharded.
+    alone = trained(tmp_path, 1, None, start=by_table / "states.pt")
+    assert_predicts_as(alone, by_table)
+    for sharding, saved in (("table_wise", replicated), ("auto", by_row)):
+        three = trained(tmp_path, 3, sharding, start=saved / "states.pt")  # type: ignore[arg-type]
+        assert_predicts_as(three, saved)
+        assert_alike(three, alone)
 
 
-def drawn_rank(rank: int, ranks: int, folder: str) -> None:
+def drawn_rank(rank: int, ranks: int, folder: str, sharding: Sharding) -> None:
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=ranks)
-    model = sharded_model("stem", seed=5)
+    model = sharded_model("stem", sharding, seed=5)
     gather_tables(model)
     (first, second, *_) = sharded_tables(model)
-    assert len(first._weight()) == -(-first.rows // ranks) or rank == ranks - 1
+    own = sum(map(len, first._weights().values()))
+    assert sharding == "table_wise" or own == -(-first.rows // ranks) or rank == ranks - 1
+    assert sum(shard.last - shard.first for shard in first.plan.shards) == first.rows
     if rank == 0:
         torch.save({key: value for key, value in model.state_dict().items() if "embedding" in key}, f"{folder}/rows.pt")
         assert not torch.equal(first.state_dict()["weight"], second.state_dict()["weight"])
@@ -180,9 +211,9 @@ def drawn_rank(rank: int, ranks: int, folder: str) -> None:
 
 def test_rows_are_drawn_alike_however_many_ranks_share_them(tmp_path: Path) -> None:
     found = []
-    for ranks in (1, 3):
+    for ranks, sharding in ((1, "row_wise"), (3, "row_wise"), (2, "table_wise")):
         own = tempfile.mkdtemp(dir=tmp_path)
-        mp.spawn(drawn_rank, args=(ranks, own), nprocs=ranks)  # type: ignore[no-untyped-call]
+        mp.spawn(drawn_rank, args=(ranks, own, sharding), nprocs=ranks)  # type: ignore[no-untyped-call]
         found.append(torch.load(f"{own}/rows.pt", weights_only=True))
     for other in found[1:]:
         assert found[0].keys() == other.keys()

@@ -19,6 +19,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mtl_ray.data.building.renumbering import renumber, renumbered_ids
+from mtl_ray.data.building.sights import last_sights
 from mtl_ray.data.feature_store import FeatureRepo
 from mtl_ray.data.join.fragments import atomic_file
 from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges
@@ -79,19 +81,26 @@ class Base:
         self, state: PreprocessingState, config: PreprocessingConfig, say: Callable[[str], None]
     ) -> tuple[Preprocessing, dict[str, Growth]]:
         """The base's preprocessing with what new training rows add to its vocabularies; says which grew."""
-        preprocessing, growth = grow(self.snapshot.manifest.preprocessing, state, config)
+        sights = None if config.evict_after is None else last_sights(self.snapshot, self.by_time)
+        preprocessing, growth = grow(self.snapshot.manifest.preprocessing, state, config, sights)
         for name, item in growth.items():
-            if item.new_size > item.old_size:
+            if item.evicted:
+                say(f"vocabulary {name}: {item.evicted:,} values are forgotten, not seen for {config.evict_after}")
+            if item.added:
                 say(
-                    f"vocabulary {name}: {item.new_size - item.old_size:,} new values, now {item.new_size:,} ids; "
+                    f"vocabulary {name}: {item.added:,} new values, now {item.new_size:,} ids; "
                     f"{item.unknown_share:.1%} of the new rows' values had none before"
                 )
-        if all(item.new_size == item.old_size for item in growth.values()):
+        if not any(item.added or item.evicted for item in growth.values()):
             say("no vocabulary has grown")
         return preprocessing, growth
 
-    def put_below(self, result: Path, files: Mapping[str, tuple[FileRecord, ...]]) -> dict[str, tuple[FileRecord, ...]]:
-        """Link (or copy) the base's shards into `result`, before the new ones of their parts."""
+    def put_below(
+        self, result: Path, files: Mapping[str, tuple[FileRecord, ...]], preprocessing: Preprocessing
+    ) -> dict[str, tuple[FileRecord, ...]]:
+        """Link (or copy) the base's shards into `result`, before the new ones of their parts; written anew where values
+        have other ids in `preprocessing`, that of the result."""
+        ids = renumbered_ids(self.snapshot.manifest.preprocessing, preprocessing)
         merged = {part: list(records) for part, records in files.items()}
         old: dict[str, list[FileRecord]] = {part: [] for part in PARTS}
         number = 0
@@ -102,7 +111,8 @@ class Base:
                 number += 1
                 (result / target).mkdir(exist_ok=True)
                 _link(below(self.snapshot.place, record.path), result / name)
-                old[target].append(record.model_copy(update={"path": name}))
+                moved = record.model_copy(update={"path": name})
+                old[target].append(renumber(result / name, moved, ids, preprocessing) if ids else moved)
         return {part: (*old[part], *merged[part]) for part in PARTS}
 
     def label_counts(self) -> pa.Table:

@@ -71,7 +71,7 @@ class Pipeline:
         written = {part: shards.rows(number) for number, part in enumerate(PARTS)}
         counts = [pq.read_table(folder / LABELS_FILE) for folder in self._folders]
         if self.base is not None:
-            files = self.base.put_below(build.result, files)
+            files = self.base.put_below(build.result, files, preprocessing)
             counts = [self.base.label_counts(), *counts]
             rows, written = self.base.added(rows), self.base.added(written)
         statistics, rates = label_summary(counts, build.tasks)

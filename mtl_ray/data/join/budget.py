@@ -19,6 +19,14 @@ def default_budget() -> int:
     return max(int(free) // 2, 1)
 
 
+def whole_memory() -> int:
+    """Bytes of this machine's memory, or of what a container may have of it."""
+    whole = psutil.virtual_memory().total
+    with suppress(OSError, ValueError):
+        whole = min(whole, int(_CGROUP_LIMIT.read_text()))
+    return int(whole)
+
+
 def shown_bytes(number: float) -> str:
     """`number` bytes for people, such as `512 MB`; the units are those in which settings are read, powers of 1000."""
     for unit, size in (("GB", 1e9), ("MB", 1e6)):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 
 import torch
@@ -115,7 +116,10 @@ class FeatureEncoder(nn.Module):
 def embedding_table(schema: BatchSchema, dim: int, std: float) -> EmbeddingTable:
     """One table for the vocabularies that the schema's features use, as `first_rows` places them."""
     starts = first_rows(schema)
-    return EmbeddingTable(sum(schema.vocabularies[vocabulary] for vocabulary in starts), dim, std, starts)
+    ids_a_row: Counter[str] = Counter(feature.vocabulary for feature in schema.categorical)
+    for feature in schema.lists:
+        ids_a_row[feature.vocabulary] += feature.max_length
+    return EmbeddingTable(sum(schema.vocabularies[vocabulary] for vocabulary in starts), dim, std, starts, ids_a_row)
 
 
 def first_rows(schema: BatchSchema) -> dict[str, int]:

@@ -20,5 +20,8 @@ class AdagradConfig(EmbeddingOptimizerSettings):
     """What the accumulators, one a number of the table, start with."""
     usual_rate: ClassVar[float | None] = 0.01
 
+    def numbers_held(self, rows: int, dim: int) -> int:
+        return rows * dim
+
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer:  # noqa: ARG002
         return torch.optim.Adagrad([group], eps=self.eps, initial_accumulator_value=self.initial)

@@ -15,5 +15,8 @@ class DenseConfig(EmbeddingOptimizerSettings):
     sparse: ClassVar[bool] = False
     decays: ClassVar[bool] = True
 
+    def numbers_held(self, rows: int, dim: int) -> int:
+        return 3 * rows * dim  # two moments, and a gradient of every row
+
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> None:  # noqa: ARG002
         return None

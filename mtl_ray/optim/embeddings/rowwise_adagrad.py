@@ -24,6 +24,9 @@ class RowwiseAdagradConfig(EmbeddingOptimizerSettings):
     decays: ClassVar[bool] = True
     usual_rate: ClassVar[float | None] = 0.01
 
+    def numbers_held(self, rows: int, dim: int) -> int:  # noqa: ARG002
+        return rows
+
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> RowwiseAdagrad:  # noqa: ARG002
         return RowwiseAdagrad(group, self.eps, self.initial)
 

@@ -34,6 +34,10 @@ class EmbeddingOptimizerSettings(EmbeddingChoice):
         return self
 
     @abstractmethod
+    def numbers_held(self, rows: int, dim: int) -> int:
+        """How many it keeps for tables of so many rows of `dim`, beside these."""
+
+    @abstractmethod
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer | None:
         """Over one parameter group, which has its `lr` and `weight_decay`; None: the tables go by the optimizer of all
         else. Sparse gradients come coalesced."""

@@ -16,5 +16,8 @@ class SGDConfig(EmbeddingOptimizerSettings):
     name: Literal["sgd"] = "sgd"
     usual_rate: ClassVar[float | None] = 0.1
 
+    def numbers_held(self, rows: int, dim: int) -> int:  # noqa: ARG002
+        return 0
+
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer:  # noqa: ARG002
         return torch.optim.SGD([group])

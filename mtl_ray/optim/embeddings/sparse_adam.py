@@ -17,5 +17,8 @@ class SparseAdamConfig(EmbeddingOptimizerSettings):
     name: Literal["sparse_adam"] = "sparse_adam"
     eps: float = Field(default=1e-8, gt=0.0, allow_inf_nan=False)
 
+    def numbers_held(self, rows: int, dim: int) -> int:
+        return 2 * rows * dim
+
     def build(self, group: dict[str, Any], betas: tuple[float, float]) -> Optimizer:
         return torch.optim.SparseAdam([group], betas=betas, eps=self.eps)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 
+from mtl_ray.embedding_table import EmbeddingTable
 from mtl_ray.errors import MtlRayError
+from mtl_ray.optim.sharded.plan import Shard, TablePlan
 
-TABLE, IDS = "table", "ids"
 CHUNK = 2**16
 """Rows that are drawn at once: the rows of a table are the same however many ranks share them."""
 
@@ -18,9 +21,10 @@ CHUNK = 2**16
 class ShardedTable(nn.Module):
     """In the place of an `EmbeddingTable`: ids int `[B, N]` to `[B, N, D]`, from whichever ranks hold the rows.
 
-    Every rank calls it in the same steps, with batches of any size: forward and backward are collectives. Rows learn in
-    the backward pass itself, by row-wise Adagrad on the gradient's mean over ranks, and have no `.grad`: the model's
-    parameters are those of the rest. `state_dict` has the whole `weight` between `gather` and `release`, on rank 0.
+    Each of the N columns has ids of one vocabulary. Every rank calls it in the same steps, with batches of any size:
+    forward and backward are collectives. Rows learn in the backward pass itself, by row-wise Adagrad on the gradient's
+    mean over ranks, and have no `.grad`: the model's parameters are those of the rest. `state_dict` has the whole
+    `weight` between `gather` and `release`, on rank 0.
 
     Attributes:
         lookups: since the last step.
@@ -28,35 +32,26 @@ class ShardedTable(nn.Module):
 
     _sharded: Any
     """TorchRec's module. Not a submodule: its parameters are neither DDP's to average nor an optimizer's to move."""
+    _last_rows: Tensor
+    """Of all parts but the last, int64."""
 
-    def __init__(
-        self, rows: int, dim: int, std: float, seed: int, rate: float, eps: float, device: torch.device
-    ) -> None:
-        """Collective."""
+    def __init__(self, table: EmbeddingTable, plan: TablePlan, seed: int, device: torch.device) -> None:
+        """Collective. `plan`: for as many ranks as there are."""
         super().__init__()
         from torchrec.distributed.embedding import EmbeddingCollectionSharder
-        from torchrec.distributed.sharding_plan import construct_module_sharding_plan, row_wise
         from torchrec.distributed.types import ShardingEnv
-        from torchrec.modules.embedding_configs import EmbeddingConfig
-        from torchrec.modules.embedding_modules import EmbeddingCollection
-        from torchrec.optim import RowWiseAdagrad
-        from torchrec.optim.apply_optimizer_in_backward import apply_optimizer_in_backward
 
-        self.rows, self.dim = rows, dim
+        self.rows, self.dim = table.num_embeddings, table.embedding_dim
+        self.plan = plan
         self.lookups = 0
         self._gathered: tuple[Tensor, Tensor] | None = None
-        world = dist.group.WORLD
-        config = EmbeddingConfig(name=TABLE, num_embeddings=rows, embedding_dim=dim, feature_names=[IDS])
-        whole = EmbeddingCollection(tables=[config], device=torch.device("meta"))
-        apply_optimizer_in_backward(RowWiseAdagrad, whole.parameters(), {"lr": rate, "eps": eps})
-        sharder = EmbeddingCollectionSharder()
-        ranks = dist.get_world_size()
-        plan = construct_module_sharding_plan(
-            whole, {TABLE: row_wise()}, sharder, local_size=ranks, world_size=ranks, device_type=device.type
-        )
-        sharded = sharder.shard(whole, plan, ShardingEnv.from_process_group(world), device)
+        self._own = [shard for shard in plan.shards if shard.rank == dist.get_rank() and shard.last > shard.first]
+        last_rows = torch.tensor([part.first + part.rows - 1 for part in plan.parts[:-1]], dtype=torch.int64)
+        self.register_buffer("_last_rows", last_rows, persistent=False)
+        world = ShardingEnv.from_process_group(dist.group.WORLD)
+        sharded = EmbeddingCollectionSharder().shard(plan.collection, plan.placement, world, device)
         object.__setattr__(self, "_sharded", sharded)
-        self._draw(std, seed)
+        self._draw(table.std, seed)
 
     def forward(self, ids: Tensor) -> Tensor:
         if torch.is_inference_mode_enabled():
@@ -73,10 +68,32 @@ class ShardedTable(nn.Module):
         from torchrec.sparse.jagged_tensor import KeyedJaggedTensor
 
         size, width = ids.shape
-        lengths = torch.full((size,), width, dtype=torch.int32, device=ids.device)
-        found = self._sharded(KeyedJaggedTensor(keys=[IDS], values=ids.reshape(-1).long(), lengths=lengths))
-        values: Tensor = found[IDS].values()
-        return values.view(size, width, self.dim)
+        columns = self._columns(ids)
+        values, lengths = [], []
+        for part, own in zip(self.plan.parts, columns, strict=True):
+            of_part = ids if len(own) == width else ids[:, own]
+            values.append(of_part.reshape(-1).long() - part.first)
+            lengths.append(torch.full((size,), len(own), dtype=torch.int32, device=ids.device))
+        names = [part.name for part in self.plan.parts]
+        found = self._sharded(KeyedJaggedTensor(keys=names, values=torch.cat(values), lengths=torch.cat(lengths)))
+        looked_up = [
+            found[name].values().view(size, len(own), self.dim) for name, own in zip(names, columns, strict=True) if own
+        ]
+        if len(looked_up) == 1:
+            (of_one,) = looked_up
+            return of_one
+        order = [column for own in columns for column in own]
+        joined = torch.cat(looked_up, dim=1)
+        back = sorted(range(width), key=order.__getitem__)
+        return joined if back == list(range(width)) else joined[:, back]
+
+    def _columns(self, ids: Tensor) -> list[list[int]]:
+        """Of each part, the columns with its ids."""
+        width = ids.shape[1]
+        if not len(self._last_rows) or not len(ids):
+            return [list(range(width)), *([] for _ in self.plan.parts[1:])]
+        of_column = torch.bucketize(ids[0].long(), self._last_rows).tolist()
+        return [[at for at, part in enumerate(of_column) if part == own] for own in range(len(self.plan.parts))]
 
     def set_rate(self, rate: float) -> None:
         """Learning rate of the coming backward passes."""
@@ -87,9 +104,11 @@ class ShardedTable(nn.Module):
 
     def gather(self) -> None:
         """Bring all rows and their accumulators to rank 0's CPU. Collective."""
-        weight, sums = self._whole(self._weight(), self.dim), self._whole(self._sums()[:, None], 1)
-        if weight is not None and sums is not None:
-            self._gathered = weight, sums[:, 0]
+        weights, sums = self._weights(), self._sums()
+        weight = self._whole([weights[shard] for shard in self._own], self.dim)
+        accumulated = self._whole([sums[shard][:, None] for shard in self._own], 1)
+        if weight is not None and accumulated is not None:
+            self._gathered = weight, accumulated[:, 0]
 
     def release(self) -> None:
         """Forget what was gathered."""
@@ -102,11 +121,13 @@ class ShardedTable(nn.Module):
 
     def load(self, weight: Tensor) -> None:
         """Take this rank's rows of `[rows, D]`."""
-        self._weight().copy_(weight[self._own])
+        for shard, own in self._weights().items():
+            own.copy_(weight[shard.first : shard.last])
 
     def load_sums(self, sums: Tensor) -> None:
         """Take this rank's accumulators of `[rows]`."""
-        self._sums().copy_(sums[self._own])
+        for shard, own in self._sums().items():
+            own.copy_(sums[shard.first : shard.last])
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:  # noqa: ARG002
         if self._gathered is not None:
@@ -120,45 +141,57 @@ class ShardedTable(nn.Module):
         else:
             self.load(weight)
 
-    @property
-    def _block(self) -> int:
-        """Most rows that a rank holds: all but the last ranks hold as many."""
-        return -(-self.rows // dist.get_world_size())
+    def _weights(self) -> Mapping[Shard, Tensor]:
+        """Rows `[own, D]` of each of this rank's shards, to be written to."""
+        state = self._sharded.state_dict()
+        return {shard: _local(state[_key(shard)], shard) for shard in self._own}
 
-    @property
-    def _own(self) -> slice:
-        begin = min(self.rows, dist.get_rank() * self._block)
-        return slice(begin, min(self.rows, begin + self._block))
-
-    def _weight(self) -> Tensor:
-        """This rank's rows `[own, D]`, to be written to."""
-        return self._local(self._sharded.state_dict()[f"embeddings.{TABLE}.weight"], (0, self.dim))
-
-    def _sums(self) -> Tensor:
+    def _sums(self) -> Mapping[Shard, Tensor]:
         """Their accumulators `[own]`, to be written to."""
-        (state,) = self._sharded.fused_optimizer.state_dict()["state"].values()
-        (sums,) = state.values()
-        return self._local(sums, (0,))
-
-    def _local(self, sharded: Any, nothing: tuple[int, ...]) -> Tensor:
-        shards = sharded.local_shards()
-        found: Tensor = shards[0].tensor if shards else torch.zeros(nothing)
-        own = self._own
-        assert len(found) == own.stop - own.start
-        return found
+        state = self._sharded.fused_optimizer.state_dict()["state"]
+        return {shard: _local(next(iter(state[_key(shard)].values())), shard) for shard in self._own}
 
     @torch.no_grad()
     def _draw(self, std: float, seed: int) -> None:
-        own, weight = self._own, self._weight()
-        for begin in range(own.start // CHUNK * CHUNK, own.stop, CHUNK):
-            draws = torch.Generator().manual_seed(hash((seed, begin)) % 2**63)
-            rows = std * torch.randn(CHUNK, self.dim, generator=draws)
-            low, high = max(begin, own.start), min(begin + CHUNK, own.stop)
-            weight[low - own.start : high - own.start] = rows[low - begin : high - begin]
+        drawn, rows = -1, torch.empty(0)
+        for shard, own in self._weights().items():
+            for begin in range(shard.first // CHUNK * CHUNK, shard.last, CHUNK):
+                if begin != drawn:
+                    draws = torch.Generator().manual_seed(hash((seed, begin)) % 2**63)
+                    drawn, rows = begin, std * torch.randn(CHUNK, self.dim, generator=draws)
+                low, high = max(begin, shard.first), min(begin + CHUNK, shard.last)
+                own[low - shard.first : high - shard.first] = rows[low - begin : high - begin]
 
-    def _whole(self, own: Tensor, width: int) -> Tensor | None:
-        padded = own.new_zeros(self._block, width)
-        padded[: len(own)] = own
-        parts = [torch.empty_like(padded) for _ in range(dist.get_world_size())] if dist.get_rank() == 0 else None
-        dist.gather(padded, parts)
-        return None if parts is None else torch.cat(parts)[: self.rows].cpu()
+    def _whole(self, own: Sequence[Tensor], width: int) -> Tensor | None:
+        """`[rows, width]` on rank 0, from `own` of every rank."""
+        shards = [
+            [shard for shard in self.plan.shards if shard.rank == rank and shard.last > shard.first]
+            for rank in range(dist.get_world_size())
+        ]
+        most = max(sum(shard.last - shard.first for shard in of_rank) for of_rank in shards)
+        device = self._last_rows.device
+        padded = torch.zeros(most, width, device=device)
+        if own:
+            joined = torch.cat(list(own))
+            padded[: len(joined)] = joined
+        received = [torch.empty_like(padded) for _ in shards] if dist.get_rank() == 0 else None
+        dist.gather(padded, received)
+        if received is None:
+            return None
+        whole = torch.empty(self.rows, width)
+        for of_rank, rows in zip(shards, received, strict=True):
+            ends = list(accumulate((shard.last - shard.first for shard in of_rank), initial=0))
+            for shard, begin, end in zip(of_rank, ends, ends[1:], strict=False):
+                whole[shard.first : shard.last] = rows[begin:end]
+        return whole
+
+
+def _key(shard: Shard) -> str:
+    return f"embeddings.{shard.part.name}.weight"
+
+
+def _local(sharded: Any, shard: Shard) -> Tensor:
+    (local,) = sharded.local_shards()
+    found: Tensor = local.tensor
+    assert len(found) == shard.last - shard.first
+    return found

@@ -1,17 +1,23 @@
-"""Step time and memory with embedding tables of 1e5, 1e6 and 1e7 rows, in one process and split over two.
+"""Step time and memory with embedding tables of 1e5, 1e6 and 1e7 rows, in one process and split over two; or, with a
+data set, what splitting does to the AUC.
 
 python -m tests.benchmarks.embedding_scale [--quick] [--json FILE] [--rounds N]
+python -m tests.benchmarks.embedding_scale --dataset kuairand --raw KuaiRand-Pure/data [--seeds N] [--sharding auto]
 """
 
 from __future__ import annotations
 
+import tempfile
+from contextlib import ExitStack
 from pathlib import Path
 from statistics import median
 from typing import Annotated
 
 import typer
 
+from tests.benchmarks.embedding_scale.accuracy import OVERRIDES, accuracy
 from tests.benchmarks.measure import Measured, measure
+from tests.benchmarks.quality.data_set import SOURCES, prepared
 from tests.benchmarks.results import Results, Verdict, machine, say, show_table, show_verdicts
 
 NAME = "embedding_scale"
@@ -43,8 +49,43 @@ def main(
     quick: Annotated[bool, typer.Option("--quick", help="Up to 1e6 rows, one round, no verdict.")] = False,
     json: Annotated[Path | None, typer.Option(help="Write the figures and verdicts there.")] = None,
     rounds: Annotated[int, typer.Option(min=1, help="How often every size has its turn.")] = 5,
+    dataset: Annotated[str | None, typer.Option(help=f"AUC instead, on {' or '.join(SOURCES)}.")] = None,
+    raw: Annotated[Path | None, typer.Option(help="Folder of the raw files (kuairand).")] = None,
+    seeds: Annotated[int, typer.Option(min=1, help="With which each placement is trained.")] = 1,
+    sharding: Annotated[str, typer.Option(help="row_wise, table_wise or auto.")] = "row_wise",
+    out: Annotated[Path | None, typer.Option(help="Keep data and trainings there and find them again.")] = None,
+    override: Annotated[
+        list[str] | None, typer.Option("--set", help="dotted.key=value over the data set's config; may be repeated.")
+    ] = None,
 ) -> None:
     """Measure, print the table and the verdicts."""
+    if dataset is None:
+        _steps(quick, json, rounds)
+        return
+    if dataset not in SOURCES:
+        raise typer.BadParameter(f"{dataset!r} is none of {', '.join(SOURCES)}", param_hint="--dataset")
+    with ExitStack() as stack:
+        folder = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
+        place = folder / (f"{dataset}_quick" if quick else dataset)
+        data = prepared(dataset, place, raw, quick, [*OVERRIDES, *(override or [])])
+        rows, verdicts = accuracy(data, place / "placements", seeds, sharding)
+    show_table(
+        f"AUC on {dataset}, two workers",
+        ("of", "task", "AUC", "against", "AUC", "difference", "low", "high"),
+        [
+            [row["of"], row["task"], f"{row['value']:.5f}", row["against"], f"{row['reference']:.5f}"]
+            + [f"{row[name]:+.5f}" for name in ("difference", "low", "high")]
+            for row in rows
+        ],
+    )
+    show_verdicts(verdicts)
+    if json is not None:
+        Results(name=f"{NAME}_{dataset}", machine=machine(PACKAGES), rows=tuple(rows), verdicts=tuple(verdicts)).write(
+            json
+        )
+
+
+def _steps(quick: bool, json: Path | None, rounds: int) -> None:
     cases = QUICK if quick else CASES
     found: dict[Case, list[Measured]] = {case: [] for case in cases}
     for number in range(1 if quick else rounds):

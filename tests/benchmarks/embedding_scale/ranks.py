@@ -16,9 +16,20 @@ import torch.distributed as dist
 import torch.multiprocessing as mp
 
 from mtl_ray.embedding_table import deferred_tables
-from mtl_ray.optim.sharded import shard_tables
+from mtl_ray.optim.embeddings import RowwiseAdagradConfig
+from mtl_ray.optim.sharded import ShardingRequest, shard_tables
 from mtl_ray.training.memory import keep_freed_memory
-from tests.benchmarks.embedding_scale.steps import CPU, FEATURES, MODEL, WARM_UP, batch_of, built, schema_of, tasks_of
+from tests.benchmarks.embedding_scale.steps import (
+    BATCH,
+    CPU,
+    FEATURES,
+    MODEL,
+    WARM_UP,
+    batch_of,
+    built,
+    schema_of,
+    tasks_of,
+)
 from tests.benchmarks.measure import Side
 
 RANKS, STEPS = 2, 15
@@ -65,7 +76,8 @@ def _on_rank(rank: int, rows: int, placement: Placement, folder: str) -> None:
     if placement == "sharded":
         with deferred_tables():
             model = MODEL.build(schema, tasks)
-        shard_tables(model, 0, 0.01, 1e-8, CPU)
+        request = ShardingRequest("row_wise", RANKS, RANKS, "cpu", BATCH, None)
+        shard_tables(model, 0, RowwiseAdagradConfig(), 0.01, request, CPU)
     else:
         model = MODEL.build(schema, tasks)
     step = built(model, tasks, "rowwise_adagrad")

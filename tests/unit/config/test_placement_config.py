@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from mtl_ray.config import Config, parse_config
+from mtl_ray.config.placement import Refusal, refusals
 from mtl_ray.errors import ConfigError
 from mtl_ray.optim.sharded import check_installed
 
@@ -47,6 +48,7 @@ def test_defaults_and_aggregation_at_the_representation_go_with_it() -> None:
         ({"training__averaging": {}}, "training.averaging", "a moving average"),
         ({"training__frozen": ["encoders"]}, "training.frozen", "encoders"),
         ({"training__affinity_every": 5}, "training.affinity_every", "5"),
+        ({"training__compile": "auto"}, "training.compile", "auto"),
         ({"model__encoder": {"embedding_l2": 0.1}}, "model.encoder.embedding_l2", "0.1"),
         ({"aggregation": {"name": "pcgrad", "on": "shared"}}, "aggregation.on", "shared"),
         (
@@ -65,6 +67,12 @@ def test_refused(changes: dict[str, Any], key: str, found: str) -> None:
     assert "set training.placement=replicated" in message
     replicated = {**changes, "training__placement": "replicated"}
     assert configured(**replicated).training.placement == "replicated"
+    left_to_the_machine = configured(**{**changes, "training__placement": "auto"})
+    assert key in {refusal.key for refusal in _refusals(left_to_the_machine)} | {"embeddings"}
+
+
+def _refusals(config: Config) -> list[Refusal]:
+    return refusals(config.training, config.model, config.aggregation, config.tasks)
 
 
 def test_a_missing_torchrec_is_said(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -111,6 +111,22 @@ def test_predictions_are_those_of_the_earlier_model(
         torch.testing.assert_close(logits, old(then)[task], rtol=0, atol=0)
 
 
+def test_a_reused_row_begins_as_a_new_value_and_not_as_the_one_that_was_evicted(
+    earlier: tuple[MultiTaskModel, str],
+) -> None:
+    old, place = earlier
+    # c has the id that b had; b is unknown now.
+    config, context = config_of(), context_of(ITEMS, ("c", "a"))
+    first = first_weights(config, context, place)
+    (name,) = [name for name in first.weights if name.endswith("embedding.weight")]
+    before, now = old.state_dict()[name], first.weights[name]
+    unknown, reused, kept = 1, 2, 3
+    assert torch.equal(now[reused], before[unknown])
+    assert not torch.equal(now[reused], before[reused])
+    assert torch.equal(now[[0, unknown, kept]], before[[0, unknown, kept]])
+    assert first.new_values == 1
+
+
 def test_a_new_task_begins_anew_and_one_that_is_gone_is_named(earlier: tuple[MultiTaskModel, str]) -> None:
     config, context = config_of(("click", "view")), context_of(ITEMS, USERS, ("click", "view"))
     first = first_weights(config, context, earlier[1])
