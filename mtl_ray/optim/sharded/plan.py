@@ -194,8 +194,8 @@ def _too_large(tables: Mapping[str, EmbeddingTable], request: ShardingRequest) -
     return ConfigError(
         "The embedding tables do not fit on the workers.",
         where=f"training.sharding={request.sharding}, training.memory_per_worker",
-        found=f"{4 * numbers / 1e6:,.3g} MB of weights, and what batches of {request.batch_rows:,} rows a worker exchange, "
-        f"for {request.ranks} workers{memory}",
-        fix=f"more workers, workers with more memory{smaller}, a smaller embedding_dim or global_batch_size, or a larger "
-        "training_set.preprocessing.min_count",
+        found=f"{4 * numbers / 1e6:,.3g} MB of weights, and what batches of {request.batch_rows:,} rows a worker "
+        f"exchange, for {request.ranks} workers{memory}",
+        fix=f"more workers, workers with more memory{smaller}, a smaller embedding_dim or global_batch_size, or a "
+        "larger training_set.preprocessing.min_count",
     )
