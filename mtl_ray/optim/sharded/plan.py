@@ -189,12 +189,13 @@ def _shards(parts: Sequence[TablePart], placement: Any) -> tuple[Shard, ...]:
 
 def _too_large(tables: Mapping[str, EmbeddingTable], request: ShardingRequest) -> ConfigError:
     numbers = sum(table.num_embeddings * table.embedding_dim for table in tables.values())
-    memory = "" if request.memory is None else f", {request.memory / 1e9:.3g} GB for them on each"
+    memory = "" if request.memory is None else f"; {request.memory / 1e6:,.3g} MB on each"
     smaller = "" if request.sharding == "row_wise" else ", training.sharding=row_wise"
     return ConfigError(
         "The embedding tables do not fit on the workers.",
         where=f"training.sharding={request.sharding}, training.memory_per_worker",
-        found=f"{4 * numbers / 1e9:.3g} GB of weights for {request.ranks} workers{memory}",
-        fix=f"more workers, workers with more memory{smaller}, a smaller embedding_dim, or a larger "
-        "training_set.preprocessing.min_count",
+        found=f"{4 * numbers / 1e6:,.3g} MB of weights, and what batches of {request.batch_rows:,} rows a worker "
+        f"exchange, for {request.ranks} workers{memory}",
+        fix=f"more workers, workers with more memory{smaller}, a smaller embedding_dim or global_batch_size, or a "
+        "larger training_set.preprocessing.min_count",
     )

@@ -42,6 +42,9 @@ def test_defaults_and_aggregation_at_the_representation_go_with_it() -> None:
     [
         ({"training__optimizer": {"embeddings": {"name": "dense"}}}, "training.optimizer.embeddings", "dense"),
         ({"training__optimizer": {"embeddings": {"name": "rowwise_adagrad", "initial": 0.1}}}, "embeddings", "0.1"),
+        ({"training__optimizer": {"embeddings": {"name": "adagrad"}}}, "training.optimizer.embeddings", "adagrad"),
+        ({"training__optimizer": {"embeddings": {"name": "sgd"}}}, "training.optimizer.embeddings", "sgd"),
+        ({"training__optimizer": {"embeddings": {"name": "sparse_adam"}}}, "training.optimizer.embeddings", "sparse"),
         ({"training__optimizer": {"embedding_weight_decay": 0.2}}, "training.optimizer.embedding_weight_decay", "0.2"),
         ({"training__precision": "fp64"}, "training.precision", "fp64"),
         ({"training__accumulate": 2}, "training.accumulate", "2"),

@@ -87,7 +87,7 @@ def test_shares_that_do_not_fit_are_refused_before_a_worker_starts(sharding: str
     with pytest.raises(ConfigError, match="do not fit on the workers") as caught:
         check_sharding(auto("10kB", placement="sharded", sharding=sharding), CONTEXT)
     assert f"training.sharding={sharding}" in str(caught.value)
-    assert "for 2 workers, 1e-05 GB for them on each" in str(caught.value)
+    assert "for 2 workers; 0.01 MB on each" in str(caught.value)
 
 
 def test_a_share_of_a_machine() -> None:
