@@ -1,6 +1,6 @@
 """Search task weights, architecture and training on one training set; promote a trial to a model.
 
-python jobs/tune.py --config C.yaml --space S.yaml [--trials 24 --concurrent 2 --time-budget 2h]
+python jobs/tune.py --config C.yaml --space S.yaml [--trials 24 --concurrent 2 --time-budget 2h] [--resume auto]
 python jobs/tune.py --resume RUN
 python jobs/tune.py --run RUN --promote TRIAL
 """
@@ -23,7 +23,7 @@ def main(
     trials: Annotated[int | None, typer.Option(min=1, help="Number of trials; else 20, or the whole grid.")] = None,
     concurrent: Annotated[int | None, typer.Option(min=1, help="Trials at a time; else all that fit.")] = None,
     time_budget: Annotated[str | None, typer.Option(help="Such as 90s, 30m or 2h: then running trials stop.")] = None,
-    resume: Annotated[str | None, typer.Option(help="Go on with this search.")] = None,
+    resume: Annotated[str | None, typer.Option(help="Go on with this search; auto: one asked for like this.")] = None,
     run: Annotated[str | None, typer.Option(help="Finished search, for --promote.")] = None,
     promote: Annotated[int | None, typer.Option(help="Train this trial on train and validation, test it once.")] = None,
 ) -> None:

@@ -17,6 +17,7 @@ import torch
 
 from mtl_ray.autoscaler import Bundle, cannot_grow_for, scales_itself
 from mtl_ray.errors import ConfigError
+from mtl_ray.ray_address import check_answers, no_answer
 
 DATA_CPUS = 2
 """Logical CPUs of a local cluster beyond those that the workers reserve, so that Ray Data always finds a slot."""
@@ -38,7 +39,7 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
     Joins the Ray that this process already uses, else the cluster that RAY_ADDRESS names (as in a submitted Ray
     job), else starts a local cluster and stops it afterwards. CPUs are logical in Ray: the local cluster offers at
     least `worker_cpus` + DATA_CPUS, also on a machine with fewer cores, because a training whose workers hold every
-    CPU would wait for its own input for ever.
+    CPU would wait for its own input for ever. Raises ClusterError where no cluster answers at RAY_ADDRESS.
     """
     if ray.is_initialized():
         _quiet()
@@ -47,7 +48,7 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
     # Ray prints what its raylet warns of to stdout, some of it not before it shuts down; stdout is the result's alone.
     with redirect_stdout(sys.stderr):
         if os.environ.get("RAY_ADDRESS"):
-            ray.init(log_to_driver=False, logging_level="ERROR")
+            _join(os.environ["RAY_ADDRESS"])
         else:
             num_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
             ray.init(
@@ -58,6 +59,14 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
             yield
         finally:
             ray.shutdown()
+
+
+def _join(address: str) -> None:
+    check_answers(address)
+    try:
+        ray.init(log_to_driver=False, logging_level="ERROR")
+    except ConnectionError as error:
+        raise no_answer(address, str(error).splitlines()[0]) from error
 
 
 class Machine(NamedTuple):
@@ -81,9 +90,13 @@ def machines() -> tuple[list[Machine], bool]:
 def check_resources(worker_cpus: float, gpus: int) -> None:
     """Raise ConfigError where a local Ray could not offer `worker_cpus` CPUs and `gpus` GPUs.
 
-    What a cluster can offer is only known when we are connected to it: see `check_cluster`.
+    What a cluster can offer is only known when we are connected to it: see `check_cluster`. Raises ClusterError where
+    none answers at RAY_ADDRESS.
     """
-    if ray.is_initialized() or os.environ.get("RAY_ADDRESS"):
+    if ray.is_initialized():
+        return
+    if os.environ.get("RAY_ADDRESS"):
+        check_answers(os.environ["RAY_ADDRESS"])
         return
     cores = os.cpu_count() or 1
     if worker_cpus > MOST_WORKERS_A_CORE * cores:

@@ -27,6 +27,8 @@ class RayHead:
 
     dashboard: str
     """http://127.0.0.1:PORT"""
+    gcs: str
+    """HOST:PORT, where drivers join the cluster."""
     metrics: str
     """Where its node's metrics are scraped."""
     logs: Path
@@ -52,6 +54,7 @@ def ray_head(num_cpus: int, environment: dict[str, str] | None = None) -> Iterat
     scratch = tempfile.mkdtemp(prefix="ray")
     head = RayHead(
         dashboard=f"http://127.0.0.1:{ports['dashboard-port']}",
+        gcs=f"127.0.0.1:{ports['port']}",
         metrics=f"http://127.0.0.1:{ports['metrics-export-port']}",
         logs=Path(scratch) / "session_latest" / "logs",
     )

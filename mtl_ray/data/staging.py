@@ -31,10 +31,11 @@ class ResultFolder:
         """Where it lies: its folder, or its URI."""
         return self.uri or str(self.path)
 
-    def publish(self, leave_out: Sequence[str] = ()) -> None:
-        """Send what is new in `path` to the object store that it lies in; `leave_out`: names at its top."""
+    def publish(self, leave_out: Sequence[str] = (), last: Sequence[str] = ()) -> None:
+        """Send what is new in `path` to the object store that it lies in; `leave_out`: names at its top; `last`: names
+        that go last, because they say that the others are there."""
         if self.uri is not None:
-            upload(self.path, self.uri, leave_out=leave_out)
+            upload(self.path, self.uri, leave_out=leave_out, last=last)
 
 
 def writable_place(place: str) -> Path:

@@ -12,6 +12,7 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobSubmissionClient
 
 from mtl_ray.errors import ClusterError
+from mtl_ray.ray_address import refused, token_source
 
 ADDRESSES = ("RAY_API_SERVER_ADDRESS", "RAY_ADDRESS")
 """Environment variables with the cluster's address, in Ray's order."""
@@ -65,17 +66,6 @@ def connect(address: str | None) -> JobClient:
         os.environ.update(before)
 
 
-def refused(address: str) -> ClusterError:
-    """The error for a token that the cluster at `address` does not take."""
-    sent = _token_source()
-    return ClusterError(
-        "The cluster does not accept the token." if sent else "The cluster asks for a token, and there is none.",
-        where=address,
-        found=f"a token from {sent}" if sent else "neither RAY_AUTH_TOKEN, RAY_AUTH_TOKEN_PATH nor ~/.ray/auth_token",
-        fix="set RAY_AUTH_TOKEN to the token of the cluster (on Kubernetes: the secret that its RayCluster names)",
-    )
-
-
 def _address(given: str | None) -> str:
     names = [name for name in ADDRESSES if os.environ.get(name)]
     address = given or (os.environ[names[0]] if names else None)
@@ -108,20 +98,8 @@ def _no_answer(address: str, error: Exception) -> ClusterError:
     )
 
 
-def _token_source() -> str | None:
-    """Where the token comes from, in Ray's order; None without one."""
-    if os.environ.get("RAY_AUTH_MODE", "").lower() == "disabled":
-        return None
-    if os.environ.get("RAY_AUTH_TOKEN"):
-        return "RAY_AUTH_TOKEN"
-    if path := os.environ.get("RAY_AUTH_TOKEN_PATH"):
-        return path
-    default = Path.home() / ".ray" / "auth_token"
-    return str(default) if default.is_file() else None
-
-
 def _token() -> str | None:
-    source = _token_source()
+    source = token_source()
     if source is None:
         return None
     if source == "RAY_AUTH_TOKEN":

@@ -13,7 +13,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails
 
 from mtl_ray.errors import MtlRayError
-from mtl_ray.submission.client import JobClient, refused
+from mtl_ray.ray_address import refused
+from mtl_ray.submission.client import JobClient
 
 Say = Callable[[str], None]
 
@@ -146,7 +147,7 @@ class LogFollower:
             raise MtlRayError(
                 f"The job {self._job} is lost with the node that its driver ran on.\n"
                 f"  where:   {self._client.get_address()}\n"
-                "  fix:     submit it again; jobs/train.py --config CONFIG --resume auto goes on with its run"
+                "  fix:     submit it again; jobs/train.py and jobs/tune.py go on with what they had, by --resume auto"
             )
 
 

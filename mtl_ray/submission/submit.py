@@ -17,7 +17,8 @@ from ray.exceptions import AuthenticationError
 from ray.job_submission import JobDetails, JobStatus
 
 from mtl_ray.errors import ClusterError, ConfigError, InterruptedRunError, MtlRayError
-from mtl_ray.submission.client import JobClient, connect, refused
+from mtl_ray.ray_address import refused
+from mtl_ray.submission.client import JobClient, connect
 from mtl_ray.submission.follow import LogFollower, Say
 from mtl_ray.submission.package import mebibytes, pack
 

@@ -8,10 +8,11 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import ray.train
+from ray.train.v2._internal.constants import CHECKPOINT_MANAGER_SNAPSHOT_FILENAME
 
-from mtl_ray.checkpoint import CHECKSUMS_FILE, TrainingPosition, verify_checkpoint
+from mtl_ray.checkpoint import TrainingPosition, verify_checkpoint
 from mtl_ray.errors import CheckpointError
-from mtl_ray.storage import newest_first
+from mtl_ray.storage import below, is_file
 
 logger = logging.getLogger(__name__)
 
@@ -48,8 +49,9 @@ def newest_intact(checkpoints: str) -> Iterator[tuple[Path, TrainingPosition] | 
 
 
 def _recorded(checkpoints: str) -> list[ray.train.Checkpoint]:
-    """Newest first; their names begin with their time."""
-    if not newest_first(checkpoints, f"checkpoint_*/{CHECKSUMS_FILE}"):
+    """Newest first; their names begin with their time. One whose files are there, but whose driver was lost before it
+    could record it, does not count, the first of a run like any other."""
+    if not is_file(below(checkpoints, CHECKPOINT_MANAGER_SNAPSHOT_FILENAME)):
         return []
     result = ray.train.Result.from_path(checkpoints)
     found = [result.checkpoint, *(checkpoint for checkpoint, _ in result.best_checkpoints)]

@@ -43,7 +43,7 @@ def finish(folder: SearchFolder, wall_seconds: float, say: Callable[[str], None]
     types = {name: task.type for name, task in config.tasks.items()}
     write_page(outcome, objective, folder.settings().space, types, folder.asked().created, folder.path)
     write_json(folder.path / SEARCH_FILE, {**found, "result": outcome.summary()})
-    folder.publish(leave_out=(TUNE, RUNS))
+    folder.publish(leave_out=(TUNE, RUNS), last=(SEARCH_FILE,))
     if folder.uri is not None:
         prune(below(folder.uri, FRONT), folder.path / FRONT)
     say(f"written to {folder.place}")

@@ -27,9 +27,9 @@ from mtl_ray.data.staging import ResultFolder
 from mtl_ray.errors import CheckpointError
 from mtl_ray.run_folder import environment, write_config, write_json
 from mtl_ray.schema import Settings
-from mtl_ray.storage import below, cache_folder, is_file, is_remote, mirror
+from mtl_ray.storage import below, cache_folder, is_file, is_remote, mirror, newest_first
 from mtl_ray.tuning.load import load_space
-from mtl_ray.tuning.settings import SearchSettings
+from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
 
 TUNE, RUNS = "tune", "runs"
 SEARCH_FILE, TRIALS_FILE, EPOCHS_FILE = "search.json", "trials.parquet", "epochs.parquet"
@@ -69,7 +69,7 @@ class SearchFolder(ResultFolder):
         (path / "training_set.json").write_text(manifest)
         write_json(path / "environment.json", environment())
         write_json(path / SEARCH_FILE, {"asked": asked.model_dump(mode="json")})
-        folder.publish(leave_out=(TUNE, RUNS))
+        folder.publish(leave_out=(TUNE, RUNS), last=(SEARCH_FILE,))
         return folder
 
     @classmethod
@@ -90,6 +90,17 @@ class SearchFolder(ResultFolder):
     def tune(self) -> str:
         """Where Ray Tune's own folder is."""
         return below(self.place, TUNE)
+
+    def has_begun(self) -> bool:
+        """Whether Tune has written down where the search stands, from which it can go on."""
+        states = ("experiment_state-*.json", "search_gen_state-*.json")
+        populations = ("experiment_state-*.json", "basic-variant-state-*.json")
+        wanted = populations if self.settings().scheduler.name in POPULATIONS else states
+        return all(newest_first(self.tune, state) for state in wanted)
+
+    def has_ended(self) -> bool:
+        """Whether it has its result."""
+        return "result" in self.result()
 
     @property
     def trials(self) -> Path:
@@ -119,3 +130,19 @@ class SearchFolder(ResultFolder):
     def asked(self) -> Asked:
         """How the search was asked for."""
         return Asked.model_validate(self.result()["asked"])
+
+
+def newest_search(config: Config, settings: SearchSettings, asked: Asked) -> SearchFolder | None:
+    """The newest search of the storage that was asked for as this one: the same config and space, as many trials in the
+    same time, on the same training set. None where there is none. How many run at a time may differ."""
+
+    def essence(config: Config, settings: SearchSettings, asked: Asked) -> Any:
+        trees = (config.model_dump(mode="json"), settings.model_dump(mode="json"))
+        return trees, asked.trials, asked.time_budget, asked.training_set_id
+
+    wanted = essence(config, settings, asked)
+    searches = below(config.storage, "searches")
+    names = newest_first(searches, f"{config.name}-*/{SEARCH_FILE}")
+    folders = [SearchFolder.open(below(searches, name.rsplit("/", 1)[0])) for name in names]
+    alike = [folder for folder in folders if essence(folder.config(), folder.settings(), folder.asked()) == wanted]
+    return max(alike, key=lambda folder: folder.asked().created, default=None)

@@ -14,6 +14,9 @@ from mtl_ray.tuning.promote import Promotion, promote_trial
 from mtl_ray.tuning.search import resume as resume_search
 from mtl_ray.tuning.search import search
 
+AUTO = "auto"
+"""Value of --resume."""
+
 _SECONDS = {"s": 1.0, "m": 60.0, "h": 3600.0, "d": 86400.0}
 
 
@@ -45,7 +48,8 @@ def request(
         )
         if value is not None
     }
-    if resume is not None:
+    again = resume == AUTO
+    if resume is not None and not again:
         _check(given, {"--resume"})
         return resume_search(resume, say)
     if promote is not None or run is not None:
@@ -53,11 +57,12 @@ def request(
         assert run is not None
         assert promote is not None
         return promote_trial(run, promote, say)
-    _check(given, {"--config", "--space"}, {"--trials", "--concurrent", "--time-budget", "dotted.key=value"})
+    optional = {"--trials", "--concurrent", "--time-budget", "dotted.key=value"}
+    _check(given, {"--config", "--space"}, optional | {"--resume"} if again else optional)
     assert config is not None
     assert space is not None
     budget = None if time_budget is None else seconds(time_budget)
-    return search(load_config(config, overrides), load_space(space), trials, concurrent, budget, say)
+    return search(load_config(config, overrides), load_space(space), trials, concurrent, budget, say, again)
 
 
 def seconds(text: str) -> float:
@@ -75,7 +80,7 @@ def _check(given: set[str], needed: set[str], optional: set[str] | None = None) 
             "These options do not go together.",
             where="command line",
             found=", ".join(sorted(given)) or "none",
-            allowed="--config and --space (with --trials, --concurrent, --time-budget); --resume alone; "
-            "or --run and --promote",
+            allowed="--config and --space (with --trials, --concurrent, --time-budget, --resume auto); "
+            "--resume RUN alone; or --run and --promote",
             fix=f"add {', '.join(sorted(missing))}" if missing else f"leave out {', '.join(sorted(superfluous))}",
         )

@@ -9,24 +9,23 @@ from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-import ray
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from mtl_ray.autoscaler import scales_itself
-from mtl_ray.cluster import check_growth, check_resources, ray_session
+from mtl_ray.cluster import check_resources, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
-from mtl_ray.errors import CheckpointError, ConfigError, InterruptedRunError
+from mtl_ray.errors import CheckpointError, InterruptedRunError
 from mtl_ray.training.launch import check_trainable, verified_training_set
 from mtl_ray.tuning.check import check_search, dropped_keys, judged_by
-from mtl_ray.tuning.finish import finish
-from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder
+from mtl_ray.tuning.finish import finish, read
+from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder, newest_search
 from mtl_ray.tuning.one_worker import OneWorkerTrial
 from mtl_ray.tuning.outcome import Outcome
-from mtl_ray.tuning.points import corners, grid
+from mtl_ray.tuning.points import Values, corners, grid
 from mtl_ray.tuning.resolve import resolved
+from mtl_ray.tuning.room import check_room, needed, share_of_cpus
 from mtl_ray.tuning.schedulers import build_scheduler
 from mtl_ray.tuning.searcher import OptunaSearcher, sampler_of
 from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
@@ -57,6 +56,7 @@ def search(
     concurrent: int | None,
     time_budget: float | None,
     say: Say,
+    again: bool = False,
 ) -> Outcome:
     """Search around `config`, and leave a folder (`mtl_ray.tuning.folder`).
 
@@ -67,6 +67,9 @@ def search(
         concurrent: trials at a time; None: as many as the machine has cores for.
         time_budget: seconds after which running trials stop; None: no limit.
         say: receives a sentence whenever a stage begins. The trials are shown on the terminal (`SearchView`).
+        again: this may have been asked for before: go on with the newest such search of the storage, or give the
+            result that it has, and search only where there is none. That is how a job that may be submitted again is
+            written.
 
     Raises:
         UserError: something that the user can mend, before any trial has started. A trial that fails is a row of the
@@ -74,8 +77,8 @@ def search(
         InterruptedRunError: Ctrl-C; `resume` goes on.
     """
     config, settings = _ready(config, settings, say)
-    objective = check_search(config, settings)
-    cpus, gpus = _needed(config, settings)
+    check_search(config, settings)
+    cpus, gpus = needed(config, settings)
     number = _number(settings, trials, say)
     at_a_time = concurrent or min(number, max(1, int((os.cpu_count() or 1) // cpus)))
     check_resources(at_a_time * cpus, math.ceil(at_a_time * gpus))
@@ -94,49 +97,25 @@ def search(
         training_set=snapshot.place,
         training_set_id=snapshot.manifest.id,
     )
-    searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
-    learn_searches(searcher, settings, objective, snapshot.manifest.id, say)
-    searcher.begin_with(points, only=settings.searcher == "grid")
+    former = newest_search(config, settings, asked) if again else None
+    if former is not None:
+        return _go_on(former, say)
+    searcher = _searcher(config, settings, points, asked, say)
     with ray_session(at_a_time * cpus):
-        _check_room(cpus, gpus, config)
+        check_room(cpus, gpus, config)
         folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
         say(f"search folder {folder.place}")
-        say(f"{number} trials, {at_a_time} at a time")
-        tuner = tune.Tuner(
-            _trainable(folder, config, settings, at_a_time),
-            param_space=_population(searcher, settings, number),
-            tune_config=tune.TuneConfig(
-                search_alg=None if settings.scheduler.name in POPULATIONS else searcher,
-                scheduler=build_scheduler(settings.scheduler, settings.space, _longest(config, settings)),
-                num_samples=1 if settings.scheduler.name in POPULATIONS else number,
-                # Tune would not even create the other members of a population: they are kept apart by their CPUs.
-                max_concurrent_trials=None if settings.scheduler.name in POPULATIONS else at_a_time,
-                time_budget_s=time_budget,
-                reuse_actors=config.training.workers.max == 1,
-                trial_dirname_creator=_folder_name,
-            ),
-            run_config=tune.RunConfig(
-                name=TUNE,
-                storage_path=folder.place,
-                verbose=0,
-                failure_config=tune.FailureConfig(max_failures=settings.max_failures),
-                checkpoint_config=_checkpoints(config, settings),
-                callbacks=[SearchView()],
-            ),
-        )
-        return _run(tuner, folder, say)
+        return _run(_new_tuner(folder, config, settings, asked, searcher, say), folder, say)
 
 
 def resume(place: str, say: Say) -> Outcome:
-    """Go on with a search whose driver or cluster was lost. Finished trials are not repeated.
+    """Go on with a search whose driver or cluster was lost. Finished trials are not repeated; of a search that has
+    ended there is its result.
 
     Raises CheckpointError where the folder holds no search, or its training set is another one by now.
     """
     folder = SearchFolder.open(place)
-    config, asked = folder.config(), folder.asked()
-    config, settings = _ready(config, folder.settings(), lambda _: None)
-    cpus, gpus = _needed(config, settings)
-    check_resources(asked.concurrent * cpus, math.ceil(asked.concurrent * gpus))
+    asked = folder.asked()
     snapshot = open_snapshot(asked.training_set, verify=True, parts=SEEN)
     if snapshot.manifest.id != asked.training_set_id:
         raise CheckpointError(
@@ -145,18 +124,66 @@ def resume(place: str, say: Say) -> Outcome:
             found=snapshot.manifest.id,
             allowed=asked.training_set_id,
         )
-    if not tune.Tuner.can_restore(folder.tune):
-        raise CheckpointError(
-            "The search had not begun its first trial: there is nothing to go on with.",
-            where=folder.place,
-            fix="search again",
-        )
+    return _go_on(folder, say)
+
+
+def _go_on(folder: SearchFolder, say: Say) -> Outcome:
+    """`resume`, with a training set that is known to be the search's."""
+    if folder.has_ended():
+        say(f"{folder.place} has ended: nothing is repeated")
+        return read(folder)
+    config, asked = folder.config(), folder.asked()
+    config, settings = _ready(config, folder.settings(), lambda _: None)
+    cpus, gpus = needed(config, settings)
+    check_resources(asked.concurrent * cpus, math.ceil(asked.concurrent * gpus))
     with ray_session(asked.concurrent * cpus):
-        _check_room(cpus, gpus, config)
+        check_room(cpus, gpus, config)
         say(f"going on with {folder.place}")
-        trainable = _trainable(folder, config, settings, asked.concurrent)
-        tuner = tune.Tuner.restore(folder.tune, trainable, resume_errored=False)
-        return _run(tuner, folder, say)
+        if folder.has_begun():
+            trainable = _trainable(folder, config, settings, asked.concurrent)
+            return _run(tune.Tuner.restore(folder.tune, trainable, resume_errored=False), folder, say)
+        searcher = _searcher(config, settings, first_points(config, settings, asked.trials, say), asked, say)
+        return _run(_new_tuner(folder, config, settings, asked, searcher, say), folder, say)
+
+
+def _searcher(
+    config: Config, settings: SearchSettings, points: Sequence[Values], asked: Asked, say: Say
+) -> OptunaSearcher:
+    objective = check_search(config, settings)
+    searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
+    learn_searches(searcher, settings, objective, asked.training_set_id, say)
+    searcher.begin_with(points, only=settings.searcher == "grid")
+    return searcher
+
+
+def _new_tuner(
+    folder: SearchFolder, config: Config, settings: SearchSettings, asked: Asked, searcher: OptunaSearcher, say: Say
+) -> tune.Tuner:
+    """Of a search that has tried nothing yet."""
+    say(f"{asked.trials} trials, {asked.concurrent} at a time")
+    population = settings.scheduler.name in POPULATIONS
+    return tune.Tuner(
+        _trainable(folder, config, settings, asked.concurrent),
+        param_space=_population(searcher, settings, asked.trials),
+        tune_config=tune.TuneConfig(
+            search_alg=None if population else searcher,
+            scheduler=build_scheduler(settings.scheduler, settings.space, _longest(config, settings)),
+            num_samples=1 if population else asked.trials,
+            # Tune would not even create the other members of a population: they are kept apart by their CPUs.
+            max_concurrent_trials=None if population else asked.concurrent,
+            time_budget_s=asked.time_budget,
+            reuse_actors=config.training.workers.max == 1,
+            trial_dirname_creator=_folder_name,
+        ),
+        run_config=tune.RunConfig(
+            name=TUNE,
+            storage_path=folder.place,
+            verbose=0,
+            failure_config=tune.FailureConfig(max_failures=settings.max_failures),
+            checkpoint_config=_checkpoints(config, settings),
+            callbacks=[SearchView()],
+        ),
+    )
 
 
 def _run(tuner: tune.Tuner, folder: SearchFolder, say: Say) -> Outcome:
@@ -194,39 +221,6 @@ def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
     return min(points, trials or points)
 
 
-def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
-    """CPUs and GPUs of a trial."""
-    training = config.training
-    gpus = (
-        0.0
-        if not training.use_gpu
-        else settings.gpu_share
-        if training.workers.max == 1
-        else float(training.workers.max)
-    )
-    return training.workers.max * training.cpus_per_worker, gpus
-
-
-def _check_room(cpus: float, gpus: float, config: Config) -> None:
-    """Raise ConfigError where the cluster could never start a trial: Tune would wait for ever."""
-    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
-    training = config.training
-    each = sum(int(node.get("CPU", 0.0) / training.cpus_per_worker) for node in nodes)
-    present = ray.cluster_resources()
-    if each >= training.workers.max and present.get("GPU", 0.0) >= gpus:
-        return
-    if scales_itself():
-        check_growth(training.workers.max, training.cpus_per_worker, gpus / training.workers.max)
-        return
-    raise ConfigError(
-        "A trial needs more than the cluster has.",
-        where="training.workers, training.cpus_per_worker, training.use_gpu",
-        found=f"{training.workers.max} workers of {training.cpus_per_worker:g} CPUs, {gpus:g} GPUs: {cpus:g} CPUs",
-        allowed=f"{present.get('CPU', 0.0):g} CPUs on {len(nodes)} nodes, {present.get('GPU', 0.0):g} GPUs",
-        fix="less for a trial, or a larger cluster",
-    )
-
-
 def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, at_a_time: int) -> Any:
     objective = check_search(config, settings)
     setup = TrialSetup(
@@ -242,15 +236,9 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, a
         return tune.with_resources(driver, PlacementGroupFactory([{"CPU": 0.01}]))
     cpus = training.cpus_per_worker
     if settings.scheduler.name in POPULATIONS:
-        cpus = max(cpus, _share_of_cpus(at_a_time))
+        cpus = max(cpus, share_of_cpus(at_a_time))
     place = {"CPU": cpus, **({"GPU": settings.gpu_share} if training.use_gpu else {})}
     return tune.with_resources(tune.with_parameters(OneWorkerTrial, setup=setup), PlacementGroupFactory([place]))
-
-
-def _share_of_cpus(at_a_time: int) -> float:
-    """CPUs that a trial holds so that no more than `at_a_time` fit, as far as that goes on one node each."""
-    nodes = [node["Resources"].get("CPU", 0.0) for node in ray.nodes() if node["Alive"]]
-    return float(min(max(nodes), math.floor(sum(nodes) / at_a_time)))
 
 
 def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointConfig:

@@ -68,6 +68,7 @@ class RayNodes:
         self._stack.callback(self.head.remove)
         self.client = RayHead(
             dashboard=f"http://{self.head.address}:8265",
+            gcs=f"{self.head.address}:6379",
             metrics=f"http://{self.head.address}:8090",
             logs=self.head.log.parent / "ray" / "session_latest" / "logs",
         )

@@ -1,9 +1,5 @@
 """The commands in the Kubernetes manifests, run as they stand there: on a Ray cluster, with the config that the
-manifests mount and the registry in SQL, on a small shop.
-
-Of a container only its paths move to a folder of the test; PostgreSQL and Redis become SQLite; and overrides at the end
-of the command make the run small.
-"""
+manifests mount and the registry in SQL, on a small shop."""
 
 from __future__ import annotations
 
@@ -11,9 +7,6 @@ import json
 import os
 import re
 import shutil
-import subprocess
-import sys
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +15,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mtl_ray.run_folder import RunFolder
-from tests.k8s.objects import K8S, Object, config_map, key, ray_jobs, render
-
-ROOT = K8S.parent
+from tests.k8s.container import SMALL, Container, apply, container_of, small_search
+from tests.k8s.objects import K8S, Object, ray_jobs, render
 
 pytestmark = [
     pytest.mark.slow,
@@ -32,39 +24,7 @@ pytestmark = [
     pytest.mark.skipif(shutil.which("kubectl") is None, reason="kubectl is not installed: it renders the manifests"),
 ]
 
-SMALL = "training.workers=1 training.cpus_per_worker=1 training.use_gpu=false training.epochs=1 evaluation.replicates=0"
 RETRAIN = "RayCronJob/retrain"
-SMALL_SEARCH = "--trials 2 --concurrent 1 --time-budget 10m"
-
-
-@dataclass(frozen=True)
-class Container:
-    """A folder that looks like the head's container."""
-
-    root: Path
-    environment: dict[str, str]
-
-    def moved(self, text: str) -> str:
-        """The text with the container's absolute paths moved into the folder."""
-        return re.sub(r"/(mnt|etc|opt)/mtl-ray\b", lambda found: f"{self.root}{found[0]}", text)
-
-    def run(self, command: str) -> subprocess.CompletedProcess[str]:
-        """In a shell, as a Ray job's driver is started."""
-        return subprocess.run(
-            self.moved(command),
-            shell=True,
-            cwd=self.root / "opt/mtl-ray",
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            check=False,
-        )
-
-    def result(self, command: str) -> dict[str, Any]:
-        done = self.run(command)
-        assert done.returncode == 0, f"{command}\n{done.stderr}"
-        found: dict[str, Any] = json.loads(done.stdout)
-        return found
 
 
 @pytest.fixture(scope="module")
@@ -80,47 +40,18 @@ def entrypoints(objects: list[Object]) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def container(objects: list[Object], shop: Any, tmp_path_factory: pytest.TempPathFactory) -> Container:
+    """With the data on the shared volume, on the Ray of these tests."""
     import ray
 
     root = tmp_path_factory.mktemp("container")
     (root / "mnt/mtl-ray/data").mkdir(parents=True)
     (root / "mnt/mtl-ray/data/ecommerce").symlink_to(shop.root / "data")
-    left_out = shutil.ignore_patterns("data", "__pycache__", "examples")
-    for name in ("feature_repo", "jobs"):
-        shutil.copytree(ROOT / name, root / "opt/mtl-ray" / name, ignore=left_out)
-    variables = config_map(objects, "environment")
-    container = Container(
-        root,
-        {
-            **os.environ,
-            **{name: re.sub(r"^/mnt/mtl-ray", f"{root}/mnt/mtl-ray", value) for name, value in variables.items()},
-            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
-            "PYTHONPATH": f"{root}/opt/mtl-ray:{ROOT}",
-            "RAY_ADDRESS": ray.get_runtime_context().gcs_address,
-        },
-    )
-    for name, text in config_map(objects, "training-config").items():
-        _write(root / "etc/mtl-ray" / name, container.moved(text))
-    settings = config_map(objects, "feature-store")["feature_store.yaml"]
-    settings = re.sub(r"postgresql\+psycopg://\S+", f"sqlite:///{root}/registry.db", settings)
-    settings = re.sub(r"type: redis\n  connection_string: \S+", f"type: sqlite\n  path: {root}/online.db", settings)
-    _write(root / "opt/mtl-ray/feature_repo/feature_store.yaml", settings)
-    return container
-
-
-def _write(file: Path, text: str) -> None:
-    file.parent.mkdir(parents=True, exist_ok=True)
-    file.write_text(text)
+    return container_of(objects, root, {**os.environ, "RAY_ADDRESS": ray.get_runtime_context().gcs_address})
 
 
 @pytest.fixture(scope="module")
 def applied(objects: list[Object], container: Container) -> Container:
-    """After the command of the job feast-apply."""
-    job = next(thing for thing in objects if key(thing) == "Job/feast-apply")
-    words = job["spec"]["template"]["spec"]["containers"][0]["args"]
-    done = container.run(" ".join(words))
-    assert done.returncode == 0, done.stderr
-    return container
+    return apply(objects, container)
 
 
 def test_every_job_has_a_test(entrypoints: dict[str, str]) -> None:
@@ -142,12 +73,16 @@ def test_build_and_train(applied: Container, entrypoints: dict[str, str]) -> Non
 
 
 def test_tune(applied: Container, entrypoints: dict[str, str]) -> None:
-    command = re.sub(r"--trials \d+ --concurrent \d+ --time-budget \S+", SMALL_SEARCH, entrypoints["RayJob/tune"])
-    assert SMALL_SEARCH in command
-    found = applied.result(f"{command} {SMALL}")
+    """Followed by a retry after its end."""
+    command = small_search(entrypoints["RayJob/tune"])
+    found = applied.result(command)
     assert found["trials"] == 2
     assert found["failures"] == 0
     assert found["front"]
+    retried = applied.run(command)
+    assert json.loads(retried.stdout) == found
+    assert f"{found['run']} has ended: nothing is repeated" in retried.stderr
+    assert len(list((applied.root / "mnt/mtl-ray/runs/searches").iterdir())) == 1
 
 
 def test_retrain(applied: Container, entrypoints: dict[str, str], shop: Any) -> None:

@@ -16,6 +16,7 @@ import yaml
 from mlflow import MlflowClient
 
 from tests.ray_head import RayHead, ray_head
+from tests.remains import remaining
 
 ROOT = Path(__file__).parents[2]
 
@@ -101,27 +102,3 @@ def our_metrics(head: RayHead) -> set[str]:
 def of(seen: set[str], name: str, **tags: str) -> list[str]:
     wanted = [f'{key}="{value}"' for key, value in tags.items()]
     return [each for each in seen if each.startswith(name + "{") and all(tag in each for tag in wanted)]
-
-
-OF_RAY_DATA = {"_StatsActor", "_AutoscalingCoordinatorActor", "_UsageCollectionActor"}
-"""One each a cluster, which Ray Data keeps for its next execution, whosever that is; they take no CPU."""
-
-
-def remaining(head: RayHead) -> list[Any]:
-    """Actors and placement groups that live, but for Ray's own."""
-    deadline = time.monotonic() + 60
-    while True:
-        left = []
-        for kind, ended in (("actors", "DEAD"), ("placement_groups", "REMOVED")):
-            answer = requests.get(f"{head.dashboard}/api/v0/{kind}", headers=head.headers(), timeout=60).json()
-            found = answer["data"]["result"]["result"]
-            left += [
-                each
-                for each in found
-                if each["state"] != ended
-                and each.get("ray_namespace") != "SUPERVISOR_ACTOR_RAY_NAMESPACE"
-                and each.get("class_name") not in OF_RAY_DATA
-            ]
-        if not left or time.monotonic() > deadline:
-            return left
-        time.sleep(1)

@@ -68,13 +68,28 @@ def test_a_search_goes_on_after_its_driver_was_killed(root: Path, undisturbed: l
     folder = search.folder
     first = logs(folder, 0)
     assert not (folder / "trials.parquet").exists()
-    done = run_job(root, "--resume", str(folder))
+    done = run_job(root, *OPTIONS, "--resume", "auto")
     assert done.returncode == 0, done.stderr
+    assert f"going on with {folder}" in done.stderr
     same(trials_of(json.loads(done.stdout)), undisturbed)
     assert logs(folder, 0) == first, "a finished trial was repeated"
     logged = epochs(folder, 1)
     assert set(logged) == set(range(1, EPOCHS + 1))
     assert logged.count(1) == 1, "it began again from nothing"
+    again = run_job(root, *OPTIONS, "--resume", "auto")
+    assert json.loads(again.stdout) == json.loads(done.stdout)
+    assert f"{folder} has ended: nothing is repeated" in again.stderr
+
+
+def test_a_search_that_was_lost_before_its_first_trial_is_begun(root: Path, undisturbed: list[Any]) -> None:
+    with running(root, *OPTIONS, "name=early") as search:
+        search.kill_driver()
+    folder = search.folder
+    assert logs(folder, 0) == []
+    done = run_job(root, *OPTIONS, "name=early", "--resume", "auto")
+    assert done.returncode == 0, done.stderr
+    assert json.loads(done.stdout)["run"] == str(folder)
+    same(trials_of(json.loads(done.stdout)), undisturbed)
 
 
 def trials_of(result: dict[str, Any]) -> list[dict[str, Any]]:
