@@ -15,21 +15,22 @@ from ray.tune import PlacementGroupFactory
 
 from mtl_ray.autoscaler import scales_itself
 from mtl_ray.cluster import check_growth, check_resources, ray_session
-from mtl_ray.config import Config
+from mtl_ray.config import Config, TrainingConfig
 from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.errors import CheckpointError, ConfigError, InterruptedRunError
 from mtl_ray.training.launch import check_trainable, verified_training_set
+from mtl_ray.tuning.bohb import check_bohb_installed
 from mtl_ray.tuning.check import check_search, dropped_keys, judged_by
 from mtl_ray.tuning.finish import finish
 from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder
 from mtl_ray.tuning.one_worker import OneWorkerTrial
 from mtl_ray.tuning.outcome import Outcome
-from mtl_ray.tuning.points import corners, grid
+from mtl_ray.tuning.points import Values, corners, grid
 from mtl_ray.tuning.resolve import resolved
 from mtl_ray.tuning.schedulers import build_scheduler
-from mtl_ray.tuning.searcher import OptunaSearcher, sampler_of
-from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
+from mtl_ray.tuning.searcher import ChosenSearcher, OptunaSearcher, build_searcher
+from mtl_ray.tuning.settings import POPULATIONS, BohbConfig, SearchSettings
 from mtl_ray.tuning.several_workers import train_on_workers
 from mtl_ray.tuning.start import first_points, learn_searches, with_totals
 from mtl_ray.tuning.trial import POINT, TrialSetup
@@ -94,9 +95,10 @@ def search(
         training_set=snapshot.place,
         training_set_id=snapshot.manifest.id,
     )
-    searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
+    longest = _longest(config, settings)
+    searcher = build_searcher(settings, objective, config.seed, longest)
     learn_searches(searcher, settings, objective, snapshot.manifest.id, say)
-    searcher.begin_with(points, only=settings.searcher == "grid")
+    _begin(searcher, points, settings, number, say)
     with ray_session(at_a_time * cpus):
         _check_room(cpus, gpus, config)
         folder = SearchFolder.create(config, settings, asked, (snapshot.path / MANIFEST_FILE).read_text())
@@ -107,7 +109,7 @@ def search(
             param_space=_population(searcher, settings, number),
             tune_config=tune.TuneConfig(
                 search_alg=None if settings.scheduler.name in POPULATIONS else searcher,
-                scheduler=build_scheduler(settings.scheduler, settings.space, _longest(config, settings)),
+                scheduler=build_scheduler(settings.scheduler, settings.space, longest),
                 num_samples=1 if settings.scheduler.name in POPULATIONS else number,
                 # Tune would not even create the other members of a population: they are kept apart by their CPUs.
                 max_concurrent_trials=None if settings.scheduler.name in POPULATIONS else at_a_time,
@@ -174,6 +176,8 @@ def _ready(config: Config, settings: SearchSettings, say: Say) -> tuple[Config, 
     """With what the one leaves to the other: the sum of a simplex is that of the config's weights; a population is
     drawn at random, and trains all epochs."""
     settings = with_totals(settings, {name: task.weight for name, task in config.tasks.items()})
+    if isinstance(settings.scheduler, BohbConfig):
+        check_bohb_installed()
     if settings.scheduler.name not in POPULATIONS:
         return config, settings
     settings = settings.model_copy(update={"searcher": "random"})
@@ -194,17 +198,28 @@ def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
     return min(points, trials or points)
 
 
+def _begin(searcher: ChosenSearcher, points: Sequence[Values], settings: SearchSettings, number: int, say: Say) -> None:
+    if isinstance(searcher, OptunaSearcher):
+        searcher.begin_with(points, only=settings.searcher == "grid")
+        return
+    searcher.begin_with(points)
+    if number < searcher.least:
+        say(
+            f"BOHB draws at random until {searcher.least} trials have come equally far, and there are {number}: "
+            "more trials, or a smaller space"
+        )
+
+
 def _needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
     """CPUs and GPUs of a trial."""
     training = config.training
-    gpus = (
-        0.0
-        if not training.use_gpu
-        else settings.gpu_share
-        if training.workers.max == 1
-        else float(training.workers.max)
-    )
-    return training.workers.max * training.cpus_per_worker, gpus
+    return training.workers.max * training.cpus_per_worker, _gpus(training, settings.gpu_share)
+
+
+def _gpus(training: TrainingConfig, share: float) -> float:
+    if not training.use_gpu:
+        return 0.0
+    return share if training.workers.max == 1 else float(training.workers.max)
 
 
 def _check_room(cpus: float, gpus: float, config: Config) -> None:
@@ -261,7 +276,7 @@ def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointCon
     return tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=kept)
 
 
-def _population(searcher: OptunaSearcher, settings: SearchSettings, number: int) -> dict[str, Any] | None:
+def _population(searcher: ChosenSearcher, settings: SearchSettings, number: int) -> dict[str, Any] | None:
     """The members as a grid: Tune's populations take no searcher."""
     if settings.scheduler.name not in POPULATIONS:
         return None
