@@ -123,7 +123,7 @@ def search(
                 verbose=0,
                 failure_config=tune.FailureConfig(max_failures=settings.max_failures),
                 checkpoint_config=_checkpoints(config, settings),
-                callbacks=[SearchView()],
+                callbacks=[SearchView(objective, number)],
             ),
         )
         return _run(tuner, folder, say)
