@@ -7,10 +7,10 @@ CONFIG ?= jobs/configs/ecommerce_mmoe.yaml
 
 install: .venv/installed
 
-.venv/installed: pyproject.toml constraints.txt requirements-torchrec.txt
+.venv/installed: pyproject.toml constraints.txt requirements-torchrec.txt requirements-bohb.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e ".[test,dev]"
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-torchrec.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps -r requirements-torchrec.txt -r requirements-bohb.txt
 	touch $@
 
 # The main job on simulated data: raw events -> feature tables -> Feast -> training set -> training -> evaluation.

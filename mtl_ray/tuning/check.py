@@ -13,7 +13,7 @@ from mtl_ray.tuning.objective import TOTAL_LOSS, Declared, Objective, objective_
 from mtl_ray.tuning.parameters import SIMPLEX_KEY, Choice, Parameter, Simplex, Uniform, bounds_of
 from mtl_ray.tuning.points import Space, Values, corners, grid, is_weight
 from mtl_ray.tuning.resolve import in_words, resolved, resolved_tree
-from mtl_ray.tuning.settings import POPULATIONS, NoSchedulerConfig, SearchSettings
+from mtl_ray.tuning.settings import POPULATIONS, BohbConfig, NoSchedulerConfig, SearchSettings
 
 _OF_THE_DATA = ("features", "training_set")
 _OF_THE_SEARCH = {
@@ -162,6 +162,7 @@ def _checked(declared: Declared, base: Config, where: str) -> Objective:
 
 
 def _check_searcher(settings: SearchSettings, objective: Objective) -> None:
+    _check_bohb(settings, objective)
     if settings.searcher == "motpe" and objective.single:
         raise ConfigError(
             "motpe is for several objectives.",
@@ -182,9 +183,30 @@ def _check_searcher(settings: SearchSettings, objective: Objective) -> None:
             ) from None
 
 
+def _check_bohb(settings: SearchSettings, objective: Objective) -> None:
+    searcher, scheduler = settings.searcher, settings.scheduler.name
+    chosen = searcher if "searcher" in settings.model_fields_set else "bohb"
+    if "bohb" in (searcher, scheduler) and (chosen, scheduler) != ("bohb", "bohb"):
+        raise ConfigError(
+            "BOHB is a searcher and a scheduler that only go together.",
+            where="searcher, scheduler",
+            found=f"searcher: {searcher}, scheduler: {scheduler}",
+            allowed="scheduler: bohb, which brings its searcher",
+            fix="remove searcher, or choose another scheduler" if scheduler == "bohb" else "scheduler: bohb",
+        )
+    if scheduler == "bohb" and not objective.single:
+        raise ConfigError(
+            "BOHB looks for the best of one number, and there are several objectives.",
+            where="objective",
+            found=", ".join(objective.names),
+            allowed="a metric, or a weighted sum such as {validation/click/roc_auc: 1, validation/like/roc_auc: 1}",
+            fix="a weighted sum, or the searcher motpe with another scheduler",
+        )
+
+
 def _check_scheduler(settings: SearchSettings, base: Config, objective: Objective) -> None:
     scheduler = settings.scheduler
-    if isinstance(scheduler, NoSchedulerConfig):
+    if isinstance(scheduler, NoSchedulerConfig | BohbConfig):
         return
     if not objective.single and scheduler.by is None:
         raise ConfigError(

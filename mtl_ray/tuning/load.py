@@ -80,7 +80,7 @@ def _written(loc: tuple[Any, ...]) -> list[str]:
 
 def _members() -> set[str]:
     kinds = {"loguniform", "uniform", "int", "choice", "simplex"}
-    schedulers = {"none", "asha", "hyperband", "median", "pbt", "pb2"}
+    schedulers = {"none", "asha", "hyperband", "bohb", "median", "pbt", "pb2"}
     return kinds | schedulers | {"str", "dict[str,float]", "tuple[str, ...]", "function-before"}
 
 

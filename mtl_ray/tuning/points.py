@@ -12,8 +12,8 @@ import math
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
-from optuna import Trial
 from optuna.distributions import BaseDistribution, CategoricalDistribution, FloatDistribution, IntDistribution
+from optuna.trial import BaseTrial
 
 from mtl_ray.tuning.parameters import Choice, IntRange, LogUniform, Parameter, Simplex, Uniform
 
@@ -27,8 +27,11 @@ MOST_COMBINATIONS = 256
 
 _OPEN = 1e-9
 
+_SHARE = FloatDistribution(_OPEN, 1.0 - _OPEN)
+"""Of a simplex, one a task."""
 
-def drawn(space: Space, trial: Trial) -> Values:
+
+def drawn(space: Space, trial: BaseTrial) -> Values:
     """A point that `trial` suggests."""
 
     def suggest(name: str, distribution: BaseDistribution, _: Any) -> Any:
@@ -84,7 +87,7 @@ def _walk(
     for key, parameter in space.items():
         name = key + under
         if isinstance(parameter, Simplex):
-            values |= _simplex(parameter, known, choose)
+            values |= _simplex(parameter, known, choose, under)
             continue
         raw = None if known is None or key not in known else _raw(parameter, key, known[key])
         raw = choose(name, _distribution(parameter), raw)
@@ -93,13 +96,39 @@ def _walk(
         values[key] = json.loads(raw) if isinstance(parameter, Choice) else raw
         if isinstance(parameter, Choice):
             below = parameter.conditional(values[key])
-            values |= _walk(below, known, choose, f" [{key}={values[key]}]")
+            values |= _walk(below, known, choose, _below(under, key, values[key]))
     return values
 
 
-def _simplex(parameter: Simplex, known: Values | None, choose: Callable[[str, BaseDistribution, Any], Any]) -> Values:
-    keys = [f"tasks.{task}.weight" for task in parameter.simplex]
-    distribution = FloatDistribution(_OPEN, 1.0 - _OPEN)
+def _below(under: str, key: str, value: Any) -> str:
+    """What the names of the parameters end in that only count where `key` has `value`. All that stands above them is
+    named: the same key may stand below several values, with another range."""
+    return f"{under} [{key}={value}]"
+
+
+def every_parameter(
+    space: Space, condition: tuple[str, Any] | None = None, under: str = ""
+) -> Iterator[tuple[str, BaseDistribution, tuple[str, Any] | None]]:
+    """All of Optuna's parameters that a trial may have, those above first: name, distribution, and for one that is
+    conditional the name of the choice right above it and the raw value which that must have."""
+    for key, parameter in space.items():
+        if isinstance(parameter, Simplex):
+            yield from ((name + under, _SHARE, condition) for name in _weights(parameter))
+            continue
+        yield key + under, _distribution(parameter), condition
+        if isinstance(parameter, Choice):
+            for value, raw in zip(parameter.choice, _categories(parameter), strict=True):
+                yield from every_parameter(parameter.conditional(value), (key + under, raw), _below(under, key, value))
+
+
+def _weights(parameter: Simplex) -> list[str]:
+    return [f"tasks.{task}.weight" for task in parameter.simplex]
+
+
+def _simplex(
+    parameter: Simplex, known: Values | None, choose: Callable[[str, BaseDistribution, Any], Any], under: str
+) -> Values:
+    keys = _weights(parameter)
     raws: list[Any] = [None] * len(keys)
     if known is not None and all(key in known for key in keys):
         total = math.fsum(float(known[key]) for key in keys)
@@ -107,7 +136,7 @@ def _simplex(parameter: Simplex, known: Values | None, choose: Callable[[str, Ba
             raise ValueError(f"{', '.join(keys)}: not negative, with the sum {parameter.sum:g}; found {total:g}")
         shares = [float(known[key]) / total for key in keys]
         raws = [min(max(math.exp(-share * len(keys)), _OPEN), 1.0 - _OPEN) for share in shares]
-    raws = [choose(key, distribution, raw) for key, raw in zip(keys, raws, strict=True)]
+    raws = [choose(key + under, _SHARE, raw) for key, raw in zip(keys, raws, strict=True)]
     if any(raw is None for raw in raws):
         return {}
     logs = [-math.log(raw) for raw in raws]
@@ -168,7 +197,7 @@ def corners(space: Space) -> Iterator[Values]:
 
 def _sides(key: str, parameter: Parameter) -> list[Values]:
     if isinstance(parameter, Simplex):
-        return [{f"tasks.{task}.weight": parameter.sum / len(parameter.simplex) for task in parameter.simplex}]
+        return [dict.fromkeys(_weights(parameter), parameter.sum / len(parameter.simplex))]
     if not isinstance(parameter, Choice):
         return [{key: value} for value in parameter.corners()]
     return [{key: value, **below} for value in parameter.choice for below in corners(parameter.conditional(value))]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterable
 from typing import Any
 
 from mtl_ray.config import VARIANT_KEYS, Config, parse_config, set_value
@@ -14,6 +15,20 @@ def in_words(values: Values) -> str:
     """Such as `model.name=ple, training.epochs=3`."""
     shown = {key: f"{value:.4g}" if isinstance(value, float) else value for key, value in values.items()}
     return ", ".join(f"{key}={value}" for key, value in shown.items())
+
+
+def in_short_words(values: Values) -> str:
+    """As `in_words`, for a terminal: of each key the last parts that no other one has, two at least."""
+    return in_words({_shortened(key, values): value for key, value in values.items()})
+
+
+def _shortened(key: str, keys: Iterable[str]) -> str:
+    parts = key.split(".")
+    for length in range(2, len(parts)):
+        tail = "." + ".".join(parts[-length:])
+        if sum(other.endswith(tail) for other in keys) == 1:
+            return tail[1:]
+    return key
 
 
 def resolved_tree(base: dict[str, Any], values: Values, seed: int) -> tuple[dict[str, Any], list[str]]:

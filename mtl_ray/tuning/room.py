@@ -8,7 +8,7 @@ import ray
 
 from mtl_ray.autoscaler import scales_itself
 from mtl_ray.cluster import check_growth
-from mtl_ray.config import Config
+from mtl_ray.config import Config, TrainingConfig
 from mtl_ray.errors import ConfigError
 from mtl_ray.tuning.settings import SearchSettings
 
@@ -16,14 +16,13 @@ from mtl_ray.tuning.settings import SearchSettings
 def needed(config: Config, settings: SearchSettings) -> tuple[float, float]:
     """CPUs and GPUs of a trial."""
     training = config.training
-    gpus = (
-        0.0
-        if not training.use_gpu
-        else settings.gpu_share
-        if training.workers.max == 1
-        else float(training.workers.max)
-    )
-    return training.workers.max * training.cpus_per_worker, gpus
+    return training.workers.max * training.cpus_per_worker, _gpus(training, settings.gpu_share)
+
+
+def _gpus(training: TrainingConfig, share: float) -> float:
+    if not training.use_gpu:
+        return 0.0
+    return share if training.workers.max == 1 else float(training.workers.max)
 
 
 def check_room(cpus: float, gpus: float, config: Config) -> None:

@@ -8,16 +8,24 @@ from ray import tune
 from ray.tune.schedulers import (
     ASHAScheduler,
     FIFOScheduler,
-    HyperBandScheduler,
     MedianStoppingRule,
     PopulationBasedTraining,
     TrialScheduler,
 )
 from ray.tune.schedulers.pb2 import PB2
 
+from mtl_ray.tuning.brackets import HyperBand, HyperBandOfBohb
 from mtl_ray.tuning.parameters import Choice, LogUniform, Parameter, Range, Uniform, bounds_of
 from mtl_ray.tuning.points import Space
-from mtl_ray.tuning.settings import AshaConfig, HyperBandConfig, MedianConfig, Pb2Config, PbtConfig, SchedulerConfig
+from mtl_ray.tuning.settings import (
+    AshaConfig,
+    BohbConfig,
+    HyperBandConfig,
+    MedianConfig,
+    Pb2Config,
+    PbtConfig,
+    SchedulerConfig,
+)
 from mtl_ray.tuning.trial import JUDGED, POINT
 
 EPOCH = "epoch"
@@ -37,7 +45,9 @@ def build_scheduler(config: SchedulerConfig, space: Space, epochs: int) -> Trial
             brackets=config.brackets,
         )
     if isinstance(config, HyperBandConfig):
-        return HyperBandScheduler(**judged, time_attr=EPOCH, max_t=epochs, reduction_factor=config.reduction)
+        return HyperBand(**judged, time_attr=EPOCH, max_t=epochs, reduction_factor=config.reduction)
+    if isinstance(config, BohbConfig):
+        return HyperBandOfBohb(**judged, time_attr=EPOCH, max_t=epochs, reduction_factor=config.reduction)
     if isinstance(config, MedianConfig):
         return MedianStoppingRule(
             **judged, time_attr=EPOCH, grace_period=config.grace, min_samples_required=config.least

@@ -18,6 +18,7 @@ from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.errors import CheckpointError, InterruptedRunError
 from mtl_ray.training.launch import check_trainable, verified_training_set
+from mtl_ray.tuning.bohb import check_bohb_installed
 from mtl_ray.tuning.check import check_search, dropped_keys, judged_by
 from mtl_ray.tuning.finish import finish, read
 from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder, newest_search
@@ -27,8 +28,8 @@ from mtl_ray.tuning.points import Values, corners, grid
 from mtl_ray.tuning.resolve import resolved
 from mtl_ray.tuning.room import check_room, needed, share_of_cpus
 from mtl_ray.tuning.schedulers import build_scheduler
-from mtl_ray.tuning.searcher import OptunaSearcher, sampler_of
-from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
+from mtl_ray.tuning.searcher import ChosenSearcher, OptunaSearcher, build_searcher
+from mtl_ray.tuning.settings import POPULATIONS, BohbConfig, SearchSettings
 from mtl_ray.tuning.several_workers import train_on_workers
 from mtl_ray.tuning.start import first_points, learn_searches, with_totals
 from mtl_ray.tuning.trial import POINT, TrialSetup
@@ -148,16 +149,16 @@ def _go_on(folder: SearchFolder, say: Say) -> Outcome:
 
 def _searcher(
     config: Config, settings: SearchSettings, points: Sequence[Values], asked: Asked, say: Say
-) -> OptunaSearcher:
+) -> ChosenSearcher:
     objective = check_search(config, settings)
-    searcher = OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, config.seed), config.seed)
+    searcher = build_searcher(settings, objective, config.seed, _longest(config, settings))
     learn_searches(searcher, settings, objective, asked.training_set_id, say)
-    searcher.begin_with(points, only=settings.searcher == "grid")
+    _begin(searcher, points, settings, asked.trials, say)
     return searcher
 
 
 def _new_tuner(
-    folder: SearchFolder, config: Config, settings: SearchSettings, asked: Asked, searcher: OptunaSearcher, say: Say
+    folder: SearchFolder, config: Config, settings: SearchSettings, asked: Asked, searcher: ChosenSearcher, say: Say
 ) -> tune.Tuner:
     """Of a search that has tried nothing yet."""
     say(f"{asked.trials} trials, {asked.concurrent} at a time")
@@ -181,7 +182,7 @@ def _new_tuner(
             verbose=0,
             failure_config=tune.FailureConfig(max_failures=settings.max_failures),
             checkpoint_config=_checkpoints(config, settings),
-            callbacks=[SearchView()],
+            callbacks=[SearchView(check_search(config, settings), asked.trials)],
         ),
     )
 
@@ -201,6 +202,8 @@ def _ready(config: Config, settings: SearchSettings, say: Say) -> tuple[Config, 
     """With what the one leaves to the other: the sum of a simplex is that of the config's weights; a population is
     drawn at random, and trains all epochs."""
     settings = with_totals(settings, {name: task.weight for name, task in config.tasks.items()})
+    if isinstance(settings.scheduler, BohbConfig):
+        check_bohb_installed()
     if settings.scheduler.name not in POPULATIONS:
         return config, settings
     settings = settings.model_copy(update={"searcher": "random"})
@@ -219,6 +222,18 @@ def _number(settings: SearchSettings, trials: int | None, say: Say) -> int:
     if trials is not None and trials < points:
         say(f"the grid has {points} points, of which --trials takes the first {trials}")
     return min(points, trials or points)
+
+
+def _begin(searcher: ChosenSearcher, points: Sequence[Values], settings: SearchSettings, number: int, say: Say) -> None:
+    if isinstance(searcher, OptunaSearcher):
+        searcher.begin_with(points, only=settings.searcher == "grid")
+        return
+    searcher.begin_with(points)
+    if number < searcher.least:
+        say(
+            f"BOHB draws at random until {searcher.least} trials have come equally far, and there are {number}: "
+            "more trials, or a smaller space"
+        )
 
 
 def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, at_a_time: int) -> Any:
@@ -249,7 +264,7 @@ def _checkpoints(config: Config, settings: SearchSettings) -> tune.CheckpointCon
     return tune.CheckpointConfig(checkpoint_frequency=1, num_to_keep=kept)
 
 
-def _population(searcher: OptunaSearcher, settings: SearchSettings, number: int) -> dict[str, Any] | None:
+def _population(searcher: ChosenSearcher, settings: SearchSettings, number: int) -> dict[str, Any] | None:
     """The members as a grid: Tune's populations take no searcher."""
     if settings.scheduler.name not in POPULATIONS:
         return None

@@ -17,9 +17,10 @@ import optuna
 from optuna.trial import TrialState
 from ray.tune.search import Searcher
 
+from mtl_ray.tuning.bohb import BohbSearcher
 from mtl_ray.tuning.objective import Objective
 from mtl_ray.tuning.points import Space, Values, as_optuna, drawn
-from mtl_ray.tuning.settings import SearcherName
+from mtl_ray.tuning.settings import BohbConfig, SearcherName, SearchSettings
 from mtl_ray.tuning.trial import JUDGED, POINT, Point
 
 
@@ -108,3 +109,13 @@ def sampler_of(name: SearcherName, seed: int) -> optuna.samplers.BaseSampler:
         # Of its interface, which may change; constraints.txt holds the version.
         warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
         return optuna.samplers.TPESampler(seed=seed, multivariate=True, group=True, constant_liar=True)
+
+
+ChosenSearcher = OptunaSearcher | BohbSearcher
+
+
+def build_searcher(settings: SearchSettings, objective: Objective, seed: int, epochs: int) -> ChosenSearcher:
+    """`seed`: of trial 0. `epochs`: of the longest trial."""
+    if isinstance(settings.scheduler, BohbConfig):
+        return BohbSearcher(settings.scheduler, settings.space, objective, seed, epochs)
+    return OptunaSearcher(settings.space, objective, sampler_of(settings.searcher, seed), seed)

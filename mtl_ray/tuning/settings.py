@@ -10,7 +10,7 @@ from mtl_ray.schema import Settings
 from mtl_ray.tuning.objective import Declared
 from mtl_ray.tuning.parameters import Parameter
 
-SearcherName = Literal["random", "grid", "tpe", "nsga2", "motpe"]
+SearcherName = Literal["random", "grid", "tpe", "nsga2", "motpe", "bohb"]
 
 POPULATIONS = ("pbt", "pb2")
 """Schedulers that change parameters while a training runs."""
@@ -45,6 +45,16 @@ class HyperBandConfig(_Judging):
 
     name: Literal["hyperband"]
     reduction: float = Field(default=3.0, gt=1.0)
+
+
+class BohbConfig(Settings):
+    """BOHB (Falkner et al., ICML 2018): HyperBand's brackets, filled by a searcher of its own, `bohb`, which learns
+    from what trials reach at each halving. Both look at the objective, of which there is one."""
+
+    name: Literal["bohb"]
+    reduction: float = Field(default=3.0, gt=1.0)
+    random: float = Field(default=1 / 3, ge=0.0, le=1.0)
+    """Share of the points that is drawn at random all the same."""
 
 
 class MedianConfig(_Judging):
@@ -84,7 +94,7 @@ def _named(value: Any) -> Any:
 
 SchedulerConfig = Annotated[
     Annotated[
-        NoSchedulerConfig | AshaConfig | HyperBandConfig | MedianConfig | PbtConfig | Pb2Config,
+        NoSchedulerConfig | AshaConfig | HyperBandConfig | BohbConfig | MedianConfig | PbtConfig | Pb2Config,
         Field(discriminator="name"),
     ],
     BeforeValidator(_named),

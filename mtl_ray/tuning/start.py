@@ -15,7 +15,7 @@ from mtl_ray.tuning.objective import Objective
 from mtl_ray.tuning.parameters import Choice, Parameter, Simplex
 from mtl_ray.tuning.points import Space, Values, as_optuna, grid
 from mtl_ray.tuning.resolve import in_words
-from mtl_ray.tuning.searcher import OptunaSearcher
+from mtl_ray.tuning.searcher import ChosenSearcher
 from mtl_ray.tuning.settings import SearchSettings
 
 Say = Callable[[str], None]
@@ -86,7 +86,7 @@ def _check_point(point: Values, space: Space, where: str) -> None:
 
 
 def learn_searches(
-    searcher: OptunaSearcher, settings: SearchSettings, objective: Objective, training_set: str, say: Say
+    searcher: ChosenSearcher, settings: SearchSettings, objective: Objective, training_set: str, say: Say
 ) -> None:
     """Show the trials of the searches in `settings.start` to the searcher.
 
@@ -108,7 +108,7 @@ def learn_searches(
         say(f"starting from {learnt} of {len(rows)} trials of {folder.path.name}")
 
 
-def _learn(searcher: OptunaSearcher, row: Mapping[str, Any], objective: Objective) -> bool:
+def _learn(searcher: ChosenSearcher, row: Mapping[str, Any], objective: Objective) -> bool:
     metrics: Sequence[float] = objective.values({k: v for k, v in row.items() if v is not None})
     if not all(value == value for value in metrics):
         return False

@@ -9,7 +9,7 @@ from rich.table import Table
 from mtl_ray.report.formatting import ABSENT, duration, plain
 from mtl_ray.tuning.outcome import Outcome
 from mtl_ray.tuning.promote import Promotion
-from mtl_ray.tuning.resolve import in_words
+from mtl_ray.tuning.resolve import in_short_words
 
 
 def search_table(found: Outcome | Promotion) -> Table:
@@ -31,7 +31,7 @@ def search_table(found: Outcome | Promotion) -> Table:
     table.add_column("values", overflow="fold")
     for number in found.front:
         trial = found.trial(number)
-        table.add_row(str(number), *(plain(value) for value in trial.objective), escape(in_words(trial.values)))
+        table.add_row(str(number), *(plain(value) for value in trial.objective), escape(in_short_words(trial.values)))
     return table
 
 

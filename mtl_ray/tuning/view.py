@@ -11,35 +11,45 @@ from rich.markup import escape
 from rich.table import Table
 
 from mtl_ray.command_line import console
-from mtl_ray.tuning.resolve import in_words
+from mtl_ray.report.formatting import ABSENT
+from mtl_ray.tuning.objective import Objective
+from mtl_ray.tuning.resolve import in_short_words
 from mtl_ray.tuning.trial import JUDGED, POINT
 
 SHOWN = 12
 """Lines of the table: the trials that run, and then the best ones."""
 
+METRICS = 6
+"""Of so many tasks at most there is a column."""
+
+_STATES = {"PENDING": "waiting", "RUNNING": "running", "PAUSED": "paused", "ERROR": "lost"}
+"""Of Tune's words those that the user sees; a trial that has ended says how."""
+
 
 class SearchView(Callback):
     """Shows trials on stderr. Tune pickles its callbacks: one that comes back starts anew."""
 
-    def __init__(self) -> None:
+    def __init__(self, objective: Objective, number: int) -> None:
+        """`number`: of trials."""
+        self._objective = objective
+        self._number = number
         self._live: Live | None = None
         self._results: dict[str, dict[str, Any]] = {}
-        self._points: dict[str, Any] = {}
-        self._running: set[str] = set()
+        self._trials: dict[str, Any] = {}
+        """Tune's own, whose status changes."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return SearchView, ()
+        return SearchView, (self._objective, self._number)
 
     def setup(self, **info: Any) -> None:  # noqa: ARG002
         """The search begins."""
         if console.is_terminal:
-            self._live = Live(console=console, transient=True, get_renderable=self._table)
+            self._live = Live(console=console, transient=True, get_renderable=self.table, refresh_per_second=2)
             self._live.start()
 
     def on_trial_start(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A trial begins, or goes on."""
-        self._points[trial.trial_id] = trial.config[POINT]
-        self._running.add(trial.trial_id)
+        self._trials[trial.trial_id] = trial
 
     def on_trial_result(self, trial: Any, result: dict[str, Any], **info: Any) -> None:  # noqa: ARG002
         """An epoch is over."""
@@ -47,18 +57,9 @@ class SearchView(Callback):
 
     def on_trial_complete(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A trial has ended."""
-        self._running.discard(trial.trial_id)
         result = self._results.get(trial.trial_id, {})
         if self._live is None and result:
-            how = result["ended"] or "stopped"
-            point = trial.config[POINT]
-            epochs = f"{result['epoch']} epoch{'s' if result['epoch'] != 1 else ''}"
-            console.print(
-                f"trial {point['number']}: {how} after {epochs}, {_objective(result)}  {in_words(point['values'])}",
-                highlight=False,
-                markup=False,
-                soft_wrap=True,
-            )
+            console.print(self.line(trial, result), highlight=False, markup=False, soft_wrap=True)
 
     def on_trial_recover(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A trial's process was lost, and goes on."""
@@ -67,7 +68,6 @@ class SearchView(Callback):
 
     def on_trial_error(self, trial: Any, **info: Any) -> None:  # noqa: ARG002
         """A trial is lost for good."""
-        self._running.discard(trial.trial_id)
         console.print(f"trial {trial.config[POINT]['number']}: lost", style="red", highlight=False)
 
     def on_experiment_end(self, **info: Any) -> None:  # noqa: ARG002
@@ -75,28 +75,75 @@ class SearchView(Callback):
         if self._live is not None:
             self._live.stop()
 
-    def _table(self) -> Table:
-        table = Table(box=box.SIMPLE_HEAD, header_style="bold", show_edge=False)
-        for name in ("trial", "state", "epoch", "objective", "values"):
-            table.add_column(name, overflow="fold")
+    def line(self, trial: Any, result: dict[str, Any]) -> str:
+        """Of a trial that has ended."""
+        point = trial.config[POINT]
+        epochs = f"{result['epoch']} epoch{'s' if result['epoch'] != 1 else ''}"
+        kept = result.get("kept") or {}
+        tasks = ", ".join(f"{_short(name)} {_number(kept.get(name))}" for name in self._metrics([result]))
+        reached = f"{_objective(result)} ({tasks})" if tasks else _objective(result)
+        how = result["ended"] or "stopped"
+        return f"trial {point['number']}: {how} after {epochs}, {reached}  {in_short_words(point['values'])}"
+
+    def table(self) -> Table:
+        """Of the trials that have begun: those that run, and then the best ones. What a terminal is too low for is cut
+        off at the end."""
+        states = {trial: self._state(trial) for trial in self._trials}
         order = sorted(
-            self._points,
-            key=lambda trial: (trial not in self._running, -self._results.get(trial, {}).get(JUDGED, -1e308)),
+            states,
+            key=lambda trial: (states[trial] != "running", -self._results.get(trial, {}).get(JUDGED, -1e308)),
         )
+        metrics = self._metrics(list(self._results.values()))
+        ended = sum(state not in ("waiting", "running", "paused") for state in states.values())
+        table = Table(
+            box=box.SIMPLE_HEAD,
+            header_style="bold",
+            show_edge=False,
+            title=f"{ended} of {self._number} trials have ended",
+            title_justify="left",
+            title_style="dim",
+        )
+        for name in ("trial", "state", "epoch", "objective", *(escape(_short(metric)) for metric in metrics)):
+            table.add_column(name, justify="left" if name == "state" else "right", no_wrap=True)
+        table.add_column("values", overflow="fold")
         for trial in order[:SHOWN]:
             result = self._results.get(trial, {})
-            state = "running" if trial in self._running else result.get("ended") or "stopped"
-            point = self._points[trial]
+            kept = result.get("kept") or {}
+            point = self._trials[trial].config[POINT]
             table.add_row(
                 str(point["number"]),
-                state,
+                states[trial],
                 str(result.get("epoch", 0)),
                 _objective(result),
-                escape(in_words(point["values"])),
+                *(_number(kept.get(metric)) for metric in metrics),
+                escape(in_short_words(point["values"])),
             )
         return table
+
+    def _state(self, trial: str) -> str:
+        ended = self._results.get(trial, {}).get("ended") or "stopped"
+        return _STATES.get(self._trials[trial].status, ended)
+
+    def _metrics(self, results: list[dict[str, Any]]) -> list[str]:
+        """Every task's metrics of the kinds that the objective has; none where the objective says it all."""
+        kinds = {_kind(metric) for metric in self._objective.metrics}
+        seen = dict.fromkeys(name for result in results for name in result.get("kept") or {})
+        found = [name for name in seen if name.count("/") > 1 and _kind(name) in kinds]
+        return [] if tuple(found) == self._objective.names else found[:METRICS]
+
+
+def _kind(metric: str) -> str:
+    return metric.rpartition("/")[2]
+
+
+def _short(metric: str) -> str:
+    return metric.removeprefix("validation/")
+
+
+def _number(value: float | None) -> str:
+    return ABSENT if value is None else f"{value:.4g}"
 
 
 def _objective(result: dict[str, Any]) -> str:
     values = result.get("objective") or []
-    return ", ".join(f"{value:.5g}" for value in values) or "–"
+    return ", ".join(f"{value:.5g}" for value in values) or ABSENT

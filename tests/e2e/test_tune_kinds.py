@@ -11,6 +11,7 @@ import pytest
 
 from mtl_ray.config import load_config, parse_config
 from mtl_ray.errors import ConfigError
+from mtl_ray.tuning.finish import config_of
 from mtl_ray.tuning.front import dominates
 from mtl_ray.tuning.outcome import Outcome
 from mtl_ray.tuning.search import search
@@ -99,6 +100,50 @@ def test_a_trial_that_diverges_is_a_row_and_no_end(tree: dict[str, Any]) -> None
     assert found.trials[1].error.startswith("Training diverged")
     assert found.trials[1].failures == 0
     assert found.front == (0,)
+
+
+BOTH = {LEFT: 1, RIGHT: 1}
+BY_MODEL = {
+    "training.optimizer.learning_rate": {"loguniform": [1e-3, 1e-1]},
+    "model.name": {"choice": ["shared_bottom", "mmoe"], "when": {"mmoe": {"model.num_experts": {"int": [2, 4]}}}},
+}
+HALVED = {"epochs": 4, "early_stopping": {"patience": None}}
+
+
+@pytest.fixture(scope="module")
+def by_bohb(tree: dict[str, Any]) -> Outcome:
+    pytest.importorskip("hpbandster", reason="pip install --no-deps -r requirements-bohb.txt")
+    space = {"space": BY_MODEL, "objective": BOTH, "scheduler": {"name": "bohb", "reduction": 2}}
+    return searched(tree, space, 12, **HALVED)
+
+
+def test_bohb_halves_its_brackets(by_bohb: Outcome) -> None:
+    assert [trial.number for trial in by_bohb.trials] == list(range(12))
+    # Brackets of 4, 3 and 3 trials begin with 1, 2 and 4 epochs; then the next 4.
+    assert {trial.status for trial in by_bohb.trials} == {"finished", "stopped"}
+    assert {trial.epochs for trial in by_bohb.trials} == {1, 2, 4}
+    assert all(trial.epochs == 4 for trial in by_bohb.trials if trial.status == "finished")
+    rows = pq.read_table(Path(by_bohb.run) / "trials.parquet").to_pylist()
+    assert [row["epochs"] for row in rows] == [trial.epochs for trial in by_bohb.trials]
+    for row in rows:
+        assert (row["values/model.num_experts"] is None) == (json.loads(row["values/model.name"]) != "mmoe")
+    best = by_bohb.trial(by_bohb.front[0])
+    # Experts against one unit that both tasks share: see tests/planted_conflict.py.
+    assert best.values["model.name"] == "mmoe"
+    assert "Parallel coordinates" in (Path(by_bohb.run) / "tuning.html").read_text()
+
+
+def test_a_trial_that_bohb_paused_is_the_one_that_trains_without_a_pause(
+    tree: dict[str, Any], by_bohb: Outcome
+) -> None:
+    paused = max(by_bohb.trials[:4], key=lambda trial: trial.epochs)
+    assert paused.epochs == 4
+    config = config_of(parse_config({**tree, "training": {**tree["training"], **HALVED}}), paused)
+    again = search(config, SearchSettings.model_validate({"space": BY_MODEL}), 1, 1, None, lambda _: None)
+    assert again.trials[0].values == paused.values
+    assert again.trials[0].seed == paused.seed
+    of_it = [item.metrics for item in by_bohb.epochs if item.trial == paused.number]
+    assert [item.metrics for item in again.epochs] == of_it
 
 
 @pytest.mark.parametrize("scheduler", ["median", "hyperband", "pb2"])

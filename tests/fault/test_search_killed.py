@@ -92,6 +92,33 @@ def test_a_search_that_was_lost_before_its_first_trial_is_begun(root: Path, undi
     same(trials_of(json.loads(done.stdout)), undisturbed)
 
 
+@pytest.mark.parametrize("name", ["bohb", "hyperband"])
+def test_brackets_go_on_after_the_driver_was_killed(root: Path, name: str) -> None:
+    if name == "bohb":
+        pytest.importorskip("hpbandster", reason="pip install --no-deps -r requirements-bohb.txt")
+    rates = {"training.optimizer.learning_rate": {"loguniform": [1e-3, 1e-1]}}
+    space = {"space": rates, "objective": "validation/left/roc_auc", "scheduler": {"name": name, "reduction": 2}}
+    (root / f"{name}.yaml").write_text(yaml.safe_dump(space))
+    options = ("--trials", "7", "--concurrent", "2", "training.epochs=4")
+    with running(root, "--config", "config.yaml", "--space", f"{name}.yaml", *options) as search:
+        search.wait_for_epoch(trial=4, epoch=1)
+        search.kill_driver()
+    folder = search.folder
+    before = [logs(folder, trial) for trial in range(7)]
+    done = run_job(root, "--resume", str(folder))
+    assert done.returncode == 0, done.stderr
+    rows = trials_of(json.loads(done.stdout))
+    assert [row["number"] for row in rows] == list(range(7))
+    assert {row["status"] for row in rows} <= {"finished", "stopped"}
+    assert [row["epochs"] for row in rows if row["status"] == "finished"]
+    for trial, row in enumerate(rows):
+        logged = epochs(folder, trial)
+        assert set(logged) == set(range(1, row["epochs"] + 1))
+        assert logs(folder, trial)[: len(before[trial])] == before[trial]
+        if before[trial]:
+            assert logged.count(1) == 1, "it began again from nothing"
+
+
 def trials_of(result: dict[str, Any]) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = pq.read_table(Path(result["run"]) / "trials.parquet").to_pylist()
     return rows
