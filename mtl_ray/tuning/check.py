@@ -13,7 +13,7 @@ from mtl_ray.tuning.objective import TOTAL_LOSS, Declared, Objective, objective_
 from mtl_ray.tuning.parameters import SIMPLEX_KEY, Choice, Parameter, Simplex, Uniform, bounds_of
 from mtl_ray.tuning.points import Space, Values, corners, grid, is_weight
 from mtl_ray.tuning.resolve import in_words, resolved, resolved_tree
-from mtl_ray.tuning.settings import POPULATIONS, BohbConfig, NoSchedulerConfig, SearchSettings
+from mtl_ray.tuning.settings import PAUSING, POPULATIONS, BohbConfig, NoSchedulerConfig, SearchSettings
 
 _OF_THE_DATA = ("features", "training_set")
 _OF_THE_SEARCH = {
@@ -206,6 +206,15 @@ def _check_bohb(settings: SearchSettings, objective: Objective) -> None:
 
 def _check_scheduler(settings: SearchSettings, base: Config, objective: Objective) -> None:
     scheduler = settings.scheduler
+    if scheduler.name in PAUSING and base.training.workers.max > 1:
+        # A Ray Train run that is paused keeps its workers, for which the next trial would wait.
+        raise ConfigError(
+            f"{scheduler.name} pauses trials, for which a trial has one worker here.",
+            where="training.workers",
+            found=base.training.workers.max,
+            allowed="1",
+            fix="training.workers=1, or asha or median, which only stop trials",
+        )
     if isinstance(scheduler, NoSchedulerConfig | BohbConfig):
         return
     if not objective.single and scheduler.by is None:

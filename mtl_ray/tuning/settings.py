@@ -15,6 +15,9 @@ SearcherName = Literal["random", "grid", "tpe", "nsga2", "motpe", "bohb"]
 POPULATIONS = ("pbt", "pb2")
 """Schedulers that change parameters while a training runs."""
 
+PAUSING = ("hyperband", "bohb")
+"""Schedulers that pause trials, which go on from a checkpoint of Tune's."""
+
 
 class NoSchedulerConfig(Settings):
     """Every trial trains to its end (which early stopping may bring)."""

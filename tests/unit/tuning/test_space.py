@@ -138,6 +138,8 @@ def test_metrics_that_no_task_reports() -> None:
 def test_what_does_not_go_together() -> None:
     two = ["validation/click/roc_auc", "validation/spend/rmse"]
     assert "scheduler.by" in refused(RATE, objective=two, scheduler="asha")
+    for pausing in ("hyperband", "bohb"):
+        assert f"{pausing} pauses trials" in refused(RATE, {"workers": 2}, scheduler=pausing)
     assert "motpe is for several" in refused(RATE, searcher="motpe")
     assert "training.optimizer.learning_rate" in refused(RATE, searcher="grid")
     simplex = {"tasks.*.weight": {"simplex": ["click", "purchas"]}}
