@@ -24,6 +24,7 @@ from mtl_ray.errors import CheckpointError
 from mtl_ray.storage import (
     below,
     cache_folder,
+    check_bucket,
     is_file,
     is_remote,
     local_copy,
@@ -83,7 +84,8 @@ class RunFolder:
 
     @classmethod
     def open(cls, place: Path | str) -> RunFolder:
-        """An existing run, by its folder or URI. Raises CheckpointError where there is none."""
+        """An existing run, by its folder or URI. Raises CheckpointError where there is none, StorageError where
+        there is no bucket."""
         if is_remote(place):
             return cls._open_remote(str(place).rstrip("/"))
         path = Path(place)
@@ -96,6 +98,7 @@ class RunFolder:
         if uri.endswith(f"/{LATEST}") and is_file(uri):  # an object with the name of the run
             uri = below(uri.rsplit("/", 1)[0], read_bytes(uri).decode())
         if not is_file(below(uri, "config.yaml")):
+            check_bucket(uri)
             raise _no_run(uri, "no config.yaml")
         parent, name = uri.rsplit("/", 1)
         return cls(mirror(uri, cache_folder(parent) / name, leave_out=(CHECKPOINTS,)), uri)

@@ -126,6 +126,23 @@ def check_writable(place: str) -> None:
 
 
 @patient
+def check_bucket(place: str) -> None:
+    """Raise StorageError where the bucket of `place` is not there. For whoever found nothing, and wants to say why."""
+    if not is_remote(place):
+        return
+    filesystem, path = filesystem_of(place)
+    bucket = path.split("/", 1)[0]
+    try:
+        absent = filesystem.get_file_info(bucket).type == pafs.FileType.NotFound
+    except OSError as error:
+        if _LOST.search(str(error)):
+            raise
+        raise told(place, error) from error
+    if absent:
+        raise StorageError("There is no such bucket.", where=place, found=bucket, fix="create it, or correct the place")
+
+
+@patient
 def is_file(place: str) -> bool:
     """Whether a file or an object stands at `place`. Raises StorageError where the store refuses."""
     if not is_remote(place):

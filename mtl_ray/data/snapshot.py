@@ -71,7 +71,7 @@ def build_training_set(
     """
     say = progress or (lambda _: None)
     place = below(storage, TRAINING_SETS)
-    folder = writable_place(place)
+    folder = writable_place(place).absolute()  # Ray's workers may stand in other folders
     uri = place if is_remote(place) else None
     say(f"reading feature service {features.service} from {features.repo}")
     if since is not None and latest_views:

@@ -15,7 +15,7 @@ from mtl_ray.data.manifest import FORMAT_VERSION, LABELS_FILE, MANIFEST_FILE, Fi
 from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import SnapshotError
 from mtl_ray.schema import BatchSchema
-from mtl_ray.storage import below, cache_folder, is_remote, mirror, sha256, sizes
+from mtl_ray.storage import below, cache_folder, check_bucket, is_remote, mirror, sha256, sizes
 
 
 @dataclass(frozen=True)
@@ -98,6 +98,8 @@ def open_snapshot(path: str | Path, verify: bool = False, parts: Collection[str]
 def _read_manifest(folder: Path, uri: str | None) -> Manifest:
     file = folder / MANIFEST_FILE
     if not folder.is_dir() or (uri is not None and not file.is_file()):
+        if uri is not None:
+            check_bucket(uri)
         raise SnapshotError(
             "There is no training set here.",
             where=uri or str(folder),

@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 
 from mtl_ray.data.join.parquet_rows import ParquetRows, chunk_ranges, files_of
 from mtl_ray.errors import DataError, nearest
-from mtl_ray.storage import told
+from mtl_ray.storage import check_bucket, told
 
 EVENT_TIMESTAMP = "event_timestamp"
 ROW_ID = "row_id"
@@ -87,13 +87,14 @@ class Spine:
 def spine_files(path: str | Path) -> list[str]:
     """The spine's Parquet files, remote ones as URIs, in the order that numbers its rows.
 
-    Raises `DataError` where there is none and `StorageError` where an object store refuses.
+    Raises `DataError` where there is none and `StorageError` where an object store refuses or has no such bucket.
     """
     try:
         files = files_of(path)
     except OSError as error:
         raise told(str(path), error) from error
     if not files:
+        check_bucket(str(path))
         raise DataError(
             "The spine has no Parquet file.",
             where="training_set.spine",

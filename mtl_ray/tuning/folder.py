@@ -27,7 +27,7 @@ from mtl_ray.data.staging import ResultFolder
 from mtl_ray.errors import CheckpointError
 from mtl_ray.run_folder import environment, write_config, write_json
 from mtl_ray.schema import Settings
-from mtl_ray.storage import below, cache_folder, is_file, is_remote, mirror, newest_first
+from mtl_ray.storage import below, cache_folder, check_bucket, is_file, is_remote, mirror, newest_first
 from mtl_ray.tuning.load import load_space
 from mtl_ray.tuning.settings import POPULATIONS, SearchSettings
 
@@ -78,6 +78,7 @@ class SearchFolder(ResultFolder):
         uri = str(place).rstrip("/") if is_remote(place) else None
         path = Path(place).absolute()
         if not is_file(below(uri or str(path), SEARCH_FILE)):
+            check_bucket(uri or str(path))
             raise CheckpointError(
                 "This folder holds no search.",
                 where=uri or str(path),

@@ -49,7 +49,7 @@ JOBS: dict[str, tuple[str, ...]] = {
     ),
     "compare": (*CONFIG, "--config", "other.yaml", "--parallel", "2"),
     "leak_check": (*CONFIG, "--rows", "500", "--epochs", "1", "--seeds", "1"),
-    "task_affinity": (*CONFIG, "--every", "8"),
+    "task_affinity": (*CONFIG, "--every", "2"),
     "retrain": (*CONFIG, "name=nightly"),
     "train, looking for a batch size": (*CONFIG, "--find-batch-size", "name=doubled"),
 }  # fmt: skip

@@ -11,8 +11,12 @@ from pathlib import Path
 import pytest
 
 from mtl_ray import storage
+from mtl_ray.data.snapshot import open_snapshot
+from mtl_ray.data.spine import spine_files
 from mtl_ray.data.staging import writable_place
 from mtl_ray.errors import StorageError
+from mtl_ray.run_folder import RunFolder
+from mtl_ray.tuning.folder import SearchFolder
 from tests.forwarder import Forwarder
 from tests.s3_server import SECRET, S3Server, client, s3_server
 
@@ -114,6 +118,15 @@ def test_a_bucket_that_is_missing() -> None:
         writable_place("s3://absent/runs")
     assert "s3://absent/runs" in str(caught.value)
     assert "Request ID" not in str(caught.value)
+    readers = (
+        lambda: RunFolder.open("s3://absent/runs/run"),
+        lambda: SearchFolder.open("s3://absent/runs/searches/search"),
+        lambda: open_snapshot("s3://absent/runs/training_sets/set"),
+        lambda: spine_files("s3://absent/spine"),
+    )
+    for read in readers:
+        with pytest.raises(StorageError, match="no such bucket"):
+            read()
 
 
 def test_a_bucket_that_refuses(place: str, server: S3Server) -> None:
