@@ -37,7 +37,7 @@ SPACE: dict[str, Any] = {
     "searcher": "grid",
     "objective": "validation/left/roc_auc",
 }
-LONG = "training.epochs=100000"
+LONG = "training.epochs=500"
 DIVERGES = ("training.optimizer.learning_rate=1e30", "training.clip_norm=null")
 CONFIG = ("--config", "config.yaml")
 
