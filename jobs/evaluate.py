@@ -12,7 +12,7 @@ import typer
 from mtl_ray.command_line import console, emit, run, say
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.table import results_table
-from mtl_ray.report import publish_report
+from mtl_ray.report.page import publish_report
 
 
 def main(

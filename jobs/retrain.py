@@ -14,7 +14,7 @@ import typer
 
 from mtl_ray.command_line import console, emit, run, say
 from mtl_ray.config import load_config
-from mtl_ray.report import publish_report
+from mtl_ray.report.page import publish_report
 from mtl_ray.training.retrain import retrain
 from mtl_ray.training.view import TrainingView
 

@@ -13,7 +13,8 @@ from typing import Annotated
 import typer
 
 from mtl_ray.command_line import console, emit, run, say
-from mtl_ray.tuning import request, search_table
+from mtl_ray.tuning.request import request
+from mtl_ray.tuning.table import search_table
 
 
 def main(

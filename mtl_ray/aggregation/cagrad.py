@@ -11,7 +11,6 @@ import numpy.typing as npt
 import quadprog
 import torch
 from pydantic import Field
-from scipy.optimize import brentq
 from torch import Tensor
 
 from mtl_ray.aggregation.aggregation import AggregationContext, AggregationSettings, GramianAggregation
@@ -78,6 +77,8 @@ def conflict_averse(gramian_TT: Array, c: float) -> Array:
     lowest, highest = math.log(radius / longest) - 1e-6, math.log(radius / SHORT)
     if too_long(highest) < 0.0:
         return np.zeros(tasks)
+    from scipy.optimize import brentq  # every worker would wait half a second for it
+
     scale = math.exp(brentq(too_long, lowest, highest, xtol=CLOSE, rtol=CLOSE))
     found: Array = 1 / tasks + scale * _on_the_simplex(gramian_TT, mean_T / scale)
     return found

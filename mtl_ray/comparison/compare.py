@@ -19,7 +19,7 @@ from mtl_ray.data.splits import PARTS
 from mtl_ray.errors import ConfigError
 from mtl_ray.evaluation.differences import Difference, task_differences
 from mtl_ray.evaluation.transfer import Transfer, write_transfer
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.storage import below, relative
 from mtl_ray.training.launch import check_trainable, verified_training_set

@@ -22,8 +22,7 @@ from mtl_ray.data.snapshot import Snapshot, open_snapshot
 from mtl_ray.errors import InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.results import EvaluationResult, read_result, result_file
-from mtl_ray.report import publish_report
-from mtl_ray.report.page import REPORT_FILE
+from mtl_ray.report.page import REPORT_FILE, publish_report
 from mtl_ray.run_folder import SUMMARY_FILE, RunFolder
 from mtl_ray.training.launch import train
 from mtl_ray.training.progress import BoardReader, Record, start_board

@@ -5,10 +5,6 @@ content       collects the page; header, score_content, task_content (task_card,
               inside_content, data_content, contract_content, advice: its parts
 charts/       diagrams
 page          template and style to HTML, written whole
+
+Nothing is imported here: workers read `step_profile`, and would each wait a second for matplotlib.
 """
-
-from __future__ import annotations
-
-from mtl_ray.report.page import publish_report, write_report
-
-__all__ = ["publish_report", "write_report"]

@@ -9,9 +9,6 @@ folder, outcome, front, finish           what a search leaves
 view, table, page                        what is shown
 promote                                  a trial as a model
 request                                  jobs/tune.py
+
+Nothing is imported here: every trial would wait for what only the driver needs.
 """
-
-from mtl_ray.tuning.request import request
-from mtl_ray.tuning.table import search_table
-
-__all__ = ["request", "search_table"]

@@ -12,7 +12,7 @@ from mtl_ray.errors import CheckpointError, ConfigError
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.fusion import FusionConfig
-from mtl_ray.report import publish_report
+from mtl_ray.report.page import publish_report
 from mtl_ray.run_folder import write_json
 from mtl_ray.schema import Settings
 from mtl_ray.training.launch import train

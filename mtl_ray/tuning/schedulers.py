@@ -69,6 +69,7 @@ def build_scheduler(config: SchedulerConfig, space: Space, epochs: int) -> Trial
             perturbation_interval=config.every,
             hyperparam_bounds={POINT: {"values": {key: list(bounds) for key, bounds in _bounds(space).items()}}},
             quantile_fraction=config.quantile,
+            custom_explore_fn=_Within(space),
         )
     return FIFOScheduler()
 
@@ -88,7 +89,8 @@ def _bounds(space: Space) -> dict[str, Range]:
 
 
 class _Within:
-    """Keeps what a factor has changed inside of the space. A class, because Tune pickles the scheduler."""
+    """Keeps what a factor has changed inside of the space, and what PB2 has rounded to float32. A class, because Tune
+    pickles the scheduler."""
 
     def __init__(self, space: Space) -> None:
         self._bounds = _bounds(space)

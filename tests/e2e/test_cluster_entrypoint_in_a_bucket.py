@@ -43,13 +43,15 @@ def test_a_second_attempt_repeats_nothing(shop: Any, tmp_path: Path, monkeypatch
             first = container.on(head, server.environment, tmp_path / "first")
             apply(objects, first)
             with first.start(command) as driver:
-                deadline = time.monotonic() + SECONDS
-                while not any("/trial-1-" in name for name in storage.sizes(SEARCHES)):
-                    assert driver.poll() is None, driver.communicate()
-                    assert time.monotonic() < deadline, "the second trial does not begin"
-                    time.sleep(0.5)
-                for process in [*psutil.Process(driver.pid).children(recursive=True), driver]:
-                    process.kill()
+                try:
+                    deadline = time.monotonic() + SECONDS
+                    while not any("/trial-1-" in name for name in storage.sizes(SEARCHES)):
+                        assert driver.poll() is None, driver.communicate()
+                        assert time.monotonic() < deadline, "the second trial does not begin"
+                        time.sleep(0.5)
+                finally:
+                    for process in [*psutil.Process(driver.pid).children(recursive=True), driver]:
+                        process.kill()
             before = results(0)
         with ray_head(num_cpus=4, environment=server.environment) as head:
             done = container.on(head, server.environment, tmp_path / "second").run(command)

@@ -27,6 +27,8 @@ from tests.s3_server import SECRET, S3Server, client, s3_server
 
 ROOT = Path(__file__).parents[2]
 PLACE = "s3://bucket/conflict"
+EPOCHS = 20
+"""Of a trial: enough that one is killed in the middle."""
 
 pytestmark = pytest.mark.slow
 
@@ -131,12 +133,14 @@ def test_a_search_goes_on_and_is_promoted(project: Project) -> None:
         "objective": "validation/left/roc_auc",
     }
     (project.root / "space.yaml").write_text(yaml.safe_dump(space))
-    command = ("tune", "--config", "shared.yaml", "--space", "space.yaml", "--concurrent", "1", "training.epochs=6")
+    command = ("tune", "--config", "shared.yaml", "--space", "space.yaml", "--concurrent", "1")
+    command = (*command, f"training.epochs={EPOCHS}")
 
-    def second_trial_has_begun(_: str) -> bool:
-        return any("/trial-1-" in name and "checkpoint" in name for name in storage.sizes(f"{PLACE}/searches"))
+    def second_trial_has_an_epoch(_: str) -> bool:
+        sizes = storage.sizes(f"{PLACE}/searches")
+        return any("/trial-1-" in name and name.endswith("result.json") and size for name, size in sizes.items())
 
-    said = re.search(r"search folder (\S+)", project.kill(second_trial_has_begun, *command))
+    said = re.search(r"search folder (\S+)", project.kill(second_trial_has_an_epoch, *command))
     assert said is not None
     place = said[1]
     names = storage.sizes(place)
@@ -148,7 +152,7 @@ def test_a_search_goes_on_and_is_promoted(project: Project) -> None:
     assert storage.read_bytes(f"{place}/{log}") == before, "a finished trial was repeated"
     (second,) = (name for name in names if "/trial-1-" in name and name.endswith("result.json"))
     epochs = [json.loads(line)["epoch"] for line in storage.read_bytes(f"{place}/{second}").splitlines()]
-    assert set(epochs) == set(range(1, 7))
+    assert set(epochs) == set(range(1, EPOCHS + 1))
     assert epochs.count(1) == 1, "it began again from nothing"
     best = result["front"][0]["trial"]
     names = storage.sizes(place)

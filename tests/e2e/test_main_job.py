@@ -23,7 +23,7 @@ from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.fit_fusion import tuned_on
 from mtl_ray.evaluation.results import EvaluationResult
 from mtl_ray.predictor import Predictor, build_tasks
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 from mtl_ray.report.step_profile import read_profile
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.tracking import read_metrics

@@ -21,7 +21,7 @@ from mtl_ray.errors import ConfigError, DataError
 from mtl_ray.evaluation.evaluate import evaluate
 from mtl_ray.evaluation.table import results_table
 from mtl_ray.predictor import Predictor
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 from mtl_ray.tasks.size_grid import EDGES
 from mtl_ray.training.launch import TrainingOutcome, check_trainable, train
 from tests.tiny_shop import apply_repo, definitions, write_sources, write_spine

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from mtl_ray.report import write_report
 from mtl_ray.report.charts.figure import LineStyle
+from mtl_ray.report.page import write_report
 
 MakeRun = Callable[..., Path]
 

@@ -14,8 +14,8 @@ import pytest
 
 from mtl_ray.data.contract import ContractConfig, ContractResult
 from mtl_ray.errors import CheckpointError
-from mtl_ray.report import write_report
 from mtl_ray.report.charts.daily import class_rates, label_rate
+from mtl_ray.report.page import write_report
 from tests.unit.data.contract.joined_shop import bucket
 
 MakeRun = Callable[..., Path]

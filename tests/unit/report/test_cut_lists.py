@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable
 from pathlib import Path
 
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 
 MakeRun = Callable[..., Path]
 

@@ -12,7 +12,7 @@ from mtl_ray.errors import DataError
 from mtl_ray.evaluation.diagnostics.result import Cosines, Diagnostics, GateUse, Size, write_diagnostics
 from mtl_ray.evaluation.differences import Difference
 from mtl_ray.evaluation.transfer import Transfer, write_transfer
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 
 MakeRun = Callable[..., Path]
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from mtl_ray.errors import CheckpointError
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 from mtl_ray.report.step_profile import PROFILE_FILE, PROFILE_FOLDER, StepPart, StepProfile
 
 MakeRun = Callable[..., Path]

@@ -15,13 +15,13 @@ import pytest
 from mtl_ray.errors import StorageError, UserError
 from mtl_ray.evaluation.results import MetricValue
 from mtl_ray.metrics import GREATER_IS_BETTER
-from mtl_ray.report import write_report
 from mtl_ray.report.charts.binary import wilson_interval
 from mtl_ray.report.charts.figure import MAX_SVG_BYTES
 from mtl_ray.report.charts.multiclass import confusion_map
 from mtl_ray.report.comparison import judge, judge_task
 from mtl_ray.report.formatting import duration, moment, percent, plain
 from mtl_ray.report.glossary import metric_info
+from mtl_ray.report.page import write_report
 
 MakeRun = Callable[..., Path]
 SECTIONS = ["results", "tasks", "training", "data", "next", "reading", "settings"]

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from mtl_ray.fusion import Fusion
-from mtl_ray.report import write_report
+from mtl_ray.report.page import write_report
 
 MakeRun = Callable[..., Path]
 TUNED = Fusion(

@@ -16,7 +16,9 @@ from mtl_ray.tuning.check import check_search, dropped_keys
 from mtl_ray.tuning.load import load_space
 from mtl_ray.tuning.points import as_optuna, corners, drawn, grid
 from mtl_ray.tuning.resolve import resolved
+from mtl_ray.tuning.schedulers import build_scheduler
 from mtl_ray.tuning.settings import SearchSettings
+from mtl_ray.tuning.trial import POINT
 
 BASE: dict[str, Any] = {
     "name": "base",
@@ -158,6 +160,17 @@ def test_a_population_changes_only_what_can_change_while_training() -> None:
     assert "validation/<task>/loss" in refused(choice, scheduler="pbt")
     by_click = {**BASE["training"], "early_stopping": {"metric": "validation/click/loss"}}
     check_search(parse_config({**BASE, "training": by_click}), searched({**RATE, **choice}, scheduler="pbt"))
+
+
+@pytest.mark.parametrize("name", ["pbt", "pb2"])
+def test_what_a_population_changes_stays_in_its_range(name: str) -> None:
+    key = "training.optimizer.learning_rate"
+    settings = searched({key: {"loguniform": [1e-4, 1e-1]}}, scheduler=name)
+    scheduler = build_scheduler(settings.scheduler, settings.space, 4)
+    rounded = float(np.float32(1e-1))  # as PB2 has every value
+    assert rounded > 1e-1
+    for value, kept in ((rounded, 1e-1), (0.2, 1e-1), (1e-5, 1e-4), (0.05, 0.05)):
+        assert scheduler._custom_explore_fn({POINT: {"values": {key: value}}}) == {POINT: {"values": {key: kept}}}
 
 
 def test_points_of_a_space_are_drawn_and_found_again() -> None:
