@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from mtl_ray.models.initialisation import DEFAULT_INIT, Init, initialise_linear
 from mtl_ray.models.mlp import ACTIVATIONS, Activation
 from mtl_ray.models.norm import Norm, build_norm
+from mtl_ray.models.precision import as_products_take_it
 
 
 class Experts(nn.Module):
@@ -64,9 +65,7 @@ class Experts(nn.Module):
             (weight.unbind(), bias.view(self.num_experts, -1).unbind())
             for weight, bias in zip(self.weights, self.biases, strict=True)
         ]
-        if torch.is_autocast_enabled(x.device.type):
-            # Once, not once an expert.
-            x = x.to(torch.get_autocast_dtype(x.device.type))
+        x = as_products_take_it(x)
         outputs = []
         for expert, h_BH in enumerate(x if x.ndim == 3 else (x,) * self.num_experts):
             for weights, biases in layers:

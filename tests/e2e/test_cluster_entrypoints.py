@@ -90,7 +90,7 @@ def test_retrain(applied: Container, entrypoints: dict[str, str], shop: Any) -> 
     rows = ds.dataset(shop.config["training_set"]["spine"]).to_table().sort_by("event_timestamp")
     spine = applied.root / "mnt/mtl-ray/data/growing"
     spine.mkdir()
-    nights = f"storage={applied.root}/mnt/mtl-ray/nights training_set.spine={spine}"
+    nights = "storage=/mnt/mtl-ray/nights training_set.spine=/mnt/mtl-ray/data/growing"
     command = re.sub(r" training\.(workers|cpus_per_worker|use_gpu|global_batch_size)=\S+", "", entrypoints[RETRAIN])
     command = f"{command} {SMALL} training.precision=fp32 {nights}"
     runs = []

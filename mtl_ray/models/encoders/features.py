@@ -16,6 +16,7 @@ from mtl_ray.models.encoders.history import HistoryEncoder
 from mtl_ray.models.encoders.interactions import InteractionSettings
 from mtl_ray.models.encoders.numeric.numbers import Numbers
 from mtl_ray.models.encoders.parts import EncoderParts
+from mtl_ray.models.precision import as_products_take_it
 from mtl_ray.schema import MISSING_ID, BatchSchema, CategoricalFeature, ListFeature
 
 
@@ -79,7 +80,9 @@ class FeatureEncoder(nn.Module):
         table = self.embedding if table is None else table
         if table is not None and len(self.offsets):
             (gathered_BND,) = self.lookup(table(self._ids(batch) + self.offsets))
-            categorical_BFD, *lists = torch.split(gathered_BND, [self._num_categorical, *self._lengths], dim=1)
+            # Backwards, a split copies all gradients into one: nothing is split where there is one part.
+            parts = [self._num_categorical, *self._lengths]
+            categorical_BFD, *lists = torch.split(gathered_BND, parts, dim=1) if self._lists else (gathered_BND,)
             embedded = dict(zip(self._lists, lists, strict=True))
             fields.append(categorical_BFD.flatten(1))
             fields += [history(batch, embedded, categorical_BFD) for history in self.histories]
@@ -89,6 +92,8 @@ class FeatureEncoder(nn.Module):
         for name, vector, projected in zip(self._vectors, self.vectors, self._projected, strict=True):
             (fields if projected else others).append(vector(batch.vectors[name]))
         row = [*fields, *others]
+        if not self.interaction.computes:
+            row = [as_products_take_it(part) for part in row]
         encoded: Tensor = self.interaction(torch.cat(row, dim=1) if len(row) > 1 else row[0])
         return encoded
 

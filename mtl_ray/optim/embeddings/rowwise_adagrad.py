@@ -58,11 +58,13 @@ class RowwiseAdagrad(Optimizer):
         else:
             rows_R, gradient_RD = torch.arange(len(parameter), device=parameter.device), gradient
         sum_N = self.state[parameter]["sum"]
-        sum_R = sum_N[rows_R] + gradient_RD.square().mean(dim=1)
-        sum_N[rows_R] = sum_R
-        old_RD = parameter.index_select(0, rows_R)
-        step_RD = gradient_RD * (group["lr"] / (sum_R.sqrt() + group["eps"]))[:, None]
+        sum_R = sum_N.index_select(0, rows_R)
+        sum_R += torch.linalg.vector_norm(gradient_RD, dim=1).square_().div_(gradient_RD.shape[1])
+        rate_R = group["lr"] / (sum_R.sqrt() + group["eps"])
+        new_RD = parameter.index_select(0, rows_R)
         if group["weight_decay"]:
-            step_RD += old_RD * (group["lr"] * group["weight_decay"])
+            new_RD.mul_(1.0 - group["lr"] * group["weight_decay"])
+        new_RD.addcmul_(gradient_RD, rate_R[:, None], value=-1.0)
         # Every row stands once: copying is a third of adding.
-        parameter.index_copy_(0, rows_R, old_RD.sub_(step_RD))
+        sum_N.index_copy_(0, rows_R, sum_R)
+        parameter.index_copy_(0, rows_R, new_RD)

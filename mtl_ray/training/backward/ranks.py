@@ -52,7 +52,7 @@ def exchange_rows(tables: Sequence[nn.Parameter]) -> None:
         rows_N = rows_N.int() if len(table) < 2**31 else rows_N
         rows_R, gradient_RD = summed_by_row(rows_N, table.grad._values())
         if distributed.world_size() > 1:
-            gathered = distributed.gather_ragged(rows_R, gradient_RD / distributed.world_size())
+            gathered = distributed.gather_ragged(rows_R, gradient_RD.div_(distributed.world_size()))
             rows_R, gradient_RD = summed_by_row(*gathered)
         table.grad = torch.sparse_coo_tensor(
             rows_R[None].long(), gradient_RD, table.shape, is_coalesced=True, check_invariants=False

@@ -21,7 +21,7 @@ PACKAGES = ("mtl-ray", "torch", "ray", "torch-rechub", "deepctr-torch", "numpy")
 HERE = f"tests.benchmarks.{NAME}"
 PER_WORKER, EPOCHS = 4096, 2
 OVER_BARE, OVER_PEERS = 0.9, 3.0
-PEERS = ("rechub", "deepctr")
+PEERS = ("rechub", "rechub_in_memory", "deepctr")
 
 
 def main(

@@ -1,7 +1,7 @@
 """torch-rechub's and DeepCTR-Torch's own trainers: a model of the same size on the same encoded rows, dense Adam.
 
-torch-rechub's loader hands out single rows; its trainer is given whole batches from memory here, which is to its
-advantage. DeepCTR-Torch's `fit` makes its own loader.
+torch-rechub is measured twice: as its documentation has it, with its `DataGenerator`, which hands out single rows, and
+with whole batches from memory, which it does not offer. DeepCTR-Torch's `fit` makes its own loader.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from mtl_ray.data.snapshot import open_snapshot
 from mtl_ray.schema import BatchSchema
@@ -61,7 +62,7 @@ class Peer(ABC):
 
 
 class RecHub(Peer):
-    """torch-rechub's MMoE and MTLTrainer."""
+    """torch-rechub's MMoE and MTLTrainer, on its DataGenerator's loader."""
 
     def build(self, schema: BatchSchema, rows: EncodedRows) -> None:
         from torch_rechub.models.multi_task import MMOE
@@ -76,10 +77,24 @@ class RecHub(Peer):
             feature.name: rows.batch.categorical[: self.rows, at] for at, feature in enumerate(schema.categorical)
         }
         inputs[NUMERIC] = rows.batch.numeric[: self.rows]
-        self._rows = Rows(inputs, rows.batch.labels[: self.rows], self.batch_size, torch.Generator().manual_seed(0))
+        self._loader = self.loader(inputs, rows.batch.labels[: self.rows])
+
+    def loader(self, inputs: dict[str, Tensor], labels: Tensor) -> Any:
+        """What the trainer reads."""
+        from torch_rechub.utils.data import DataGenerator
+
+        held_out = {"x_val": inputs, "y_val": labels, "x_test": inputs, "y_test": labels}
+        return DataGenerator(inputs, labels).generate_dataloader(**held_out, batch_size=self.batch_size)[0]
 
     def epoch(self) -> None:
-        self._trainer.train_one_epoch(self._rows)
+        self._trainer.train_one_epoch(self._loader)
+
+
+class RecHubInMemory(RecHub):
+    """The same with a loader of ours, which takes whole batches from tensors."""
+
+    def loader(self, inputs: dict[str, Tensor], labels: Tensor) -> Any:
+        return Rows(inputs, labels, self.batch_size, torch.Generator().manual_seed(0))
 
 
 class DeepCTR(Peer):
@@ -120,6 +135,11 @@ class DeepCTR(Peer):
 def rechub(snapshot: str, rows: int, batch_size: int) -> Side:
     """Target of `measure`."""
     return RecHub(snapshot, rows, batch_size)
+
+
+def rechub_in_memory(snapshot: str, rows: int, batch_size: int) -> Side:
+    """Target of `measure`."""
+    return RecHubInMemory(snapshot, rows, batch_size)
 
 
 def deepctr(snapshot: str, rows: int, batch_size: int) -> Side:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -15,6 +16,8 @@ class Interaction(nn.Module, ABC):
     """`[B, layout.size]` to `[B, out_size]`."""
 
     out_size: int
+    computes: ClassVar[bool] = True
+    """Whether anything is done to the row, so that it is wanted in float32 under autocast, too."""
 
     @abstractmethod
     def forward(self, x_BI: Tensor) -> Tensor: ...

@@ -22,6 +22,8 @@ class NoInteractionConfig(InteractionSettings):
 class NoInteraction(Interaction):
     """The identity."""
 
+    computes = False
+
     def __init__(self, layout: FieldLayout) -> None:
         super().__init__()
         self.out_size = layout.size
