@@ -133,7 +133,12 @@ class _Actor:
         progress: TrialProgress,
         use_gpu: bool,
     ) -> None:
-        self._plan = plan
+        start = Position()
+        if checkpoint is not None:
+            # Now: one that Tune has fetched from an object store is gone once the trial has loaded it.
+            position = TrainingPosition.model_validate_json((checkpoint / "position.json").read_text())
+            start = Position(position.epoch, position.batch)
+        self._plan = replace(plan, start=start)
         self._columns = columns
         self._checkpoint = checkpoint
         self._kept = kept
@@ -144,11 +149,7 @@ class _Actor:
         return torch.device("cuda" if self._use_gpu else "cpu")
 
     def tables(self) -> Iterator[pa.Table]:
-        start = Position()
-        if self._checkpoint is not None:
-            position = TrainingPosition.model_validate_json((self._checkpoint / "position.json").read_text())
-            start = Position(position.epoch, position.batch)
-        yield from local_batches(replace(self._plan, start=start), self._columns)
+        return local_batches(self._plan, self._columns)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -89,6 +90,7 @@ def test_a_trial_that_was_cut_off_ends_as_it_would_have(setup: TrialSetup, tmp_p
     first.step()
     second = begun(setup)
     second.load_checkpoint(str(saved(first, tmp_path / "cut")))
+    shutil.rmtree(tmp_path / "cut")  # as Tune does where it had to fetch it
     rest = to_its_end(second)
     assert [result["epoch"] for result in rest] == [3]
     assert validation(rest[0]) == validation(results[2])
