@@ -51,6 +51,8 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
             _join(os.environ["RAY_ADDRESS"])
         else:
             num_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
+            # An actor of each training that would wait for this machine to be taken away.
+            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
             ray.init(
                 address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
             )

@@ -64,6 +64,10 @@ class BohbSearcher(TuneBOHB):
         self._number = 0
         self._epochs = epochs
         self._first: list[Values] = []
+        self._suggested: dict[str, tuple[dict[str, Any], Point]] = {}
+        """By Tune's id, in ConfigSpace's terms and in ours."""
+        self._again: list[tuple[dict[str, Any], Point]] = []
+        """Of trials that were lost before anybody knew of them."""
         self._told: set[tuple[str, float]] = set()
         self._numpy = np.random.RandomState(seed).get_state()
         # What it warns of, it mends itself by a random draw.
@@ -95,16 +99,36 @@ class BohbSearcher(TuneBOHB):
         """The next point; None as long as enough trials run, of which those that are paused are none."""
         if 0 < self._max_concurrent <= len(self.running):
             return None
+        configured, point = self._again.pop(0) if self._again else self._drawn()
+        self.trial_to_params[trial_id] = configured
+        self.running.add(trial_id)
+        self._suggested[trial_id] = configured, point
+        return {POINT: point}
+
+    def _drawn(self) -> tuple[dict[str, Any], Point]:
         if self._first:
             values, configured = self._points.complete(self._first.pop(0))
         else:
             with self._own_numbers():
                 proposed, _ = self.bohber.get_config(None)
             values, configured = self._points.complete({}, proposed)
-        self.trial_to_params[trial_id] = configured
-        self.running.add(trial_id)
         number, self._number = self._number, self._number + 1
-        return {POINT: Point(values=values, seed=self._first_seed + number, number=number)}
+        return configured, Point(values=values, seed=self._first_seed + number, number=number)
+
+    def agree_with(self, trials: Sequence[str]) -> bool:
+        """As `mtl_ray.tuning.searcher.OptunaSearcher`."""
+        lost = [trial_id for trial_id in self._suggested if trial_id not in trials]
+        unknown = [trial_id for trial_id in trials if trial_id not in self._suggested]
+        for trial_id in unknown:
+            configured, point = self._drawn()
+            self.trial_to_params[trial_id] = configured
+            self._suggested[trial_id] = configured, point
+        for trial_id in lost:
+            self._again.append(self._suggested.pop(trial_id))
+            self.trial_to_params.pop(trial_id, None)
+            self.running.discard(trial_id)
+            self.paused.discard(trial_id)
+        return bool(lost or unknown)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """An epoch is over; the scheduler has noted whether it is the last one before a halving."""

@@ -35,6 +35,9 @@ class OptunaSearcher(Searcher):
         self._seed = seed
         self._number = 0
         self._running: dict[str, optuna.Trial] = {}
+        self._suggested: dict[str, Point] = {}
+        self._again: list[tuple[optuna.Trial | None, Point]] = []
+        """Of trials that were lost before anybody knew of them. None: its result is in the study."""
         self._single = objective.single
         directions: list[Literal["minimize", "maximize"]] = [
             "maximize" if target.greater_is_better else "minimize" for target in objective.targets
@@ -59,15 +62,31 @@ class OptunaSearcher(Searcher):
 
     def suggest(self, trial_id: str) -> dict[str, Any] | str:
         """Ask."""
-        if self._left is not None:
-            if self._left == 0:
-                return Searcher.FINISHED
-            self._left -= 1
-        trial = self.study.ask()
-        self._running[trial_id] = trial
-        number, self._number = self._number, self._number + 1
-        point = Point(values=drawn(self._space, trial), seed=self._seed + number, number=number)
+        trial: optuna.Trial | None
+        if self._again:
+            trial, point = self._again.pop(0)
+        else:
+            if self._left is not None:
+                if self._left == 0:
+                    return Searcher.FINISHED
+                self._left -= 1
+            trial = self.study.ask()
+            number, self._number = self._number, self._number + 1
+            point = Point(values=drawn(self._space, trial), seed=self._seed + number, number=number)
+        if trial is not None:
+            self._running[trial_id] = trial
+        self._suggested[trial_id] = point
         return {POINT: point}
+
+    def agree_with(self, trials: Sequence[str]) -> bool:
+        """Forget the suggestions that none of the trials came of, and make them again first; suggest to those that are
+        not known what they had. Whether there was any. `trials`: by Tune's id, in the order of their start."""
+        lost = [trial_id for trial_id in self._suggested if trial_id not in trials]
+        unknown = [trial_id for trial_id in trials if trial_id not in self._suggested]
+        for trial_id in unknown:
+            self.suggest(trial_id)
+        self._again += [(self._running.pop(trial_id, None), self._suggested.pop(trial_id)) for trial_id in lost]
+        return bool(lost or unknown)
 
     def on_trial_result(self, trial_id: str, result: dict[str, Any]) -> None:
         """Note where a trial stands, for the sampler to learn from those that are stopped. Of one objective only:

@@ -193,3 +193,17 @@ def test_where_it_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(bohb, "find_spec", lambda _: None)
     with pytest.raises(ConfigError, match=r"hpbandster and ConfigSpace[\s\S]*pip install 'mtl-ray\[bohb\]'"):
         check_bohb_installed()
+
+
+def test_a_suggestion_that_no_trial_came_of_is_made_again() -> None:
+    own, whole = searcher(), searcher()
+    expected = [asked(whole, str(at)) for at in range(4)]
+    for trial in "abc":
+        asked(own, trial)
+    own.on_pause("b")
+    assert not own.agree_with(["a", "b", "c"])
+    assert own.agree_with(["a", "unknown"])
+    assert [asked(own, trial) for trial in "de"] == expected[1:3]
+    own.on_trial_complete("unknown", report(0.8, epoch=1))
+    assert own.running == {"a", "d", "e"}
+    assert not own.paused

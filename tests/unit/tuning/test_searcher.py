@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 from optuna.trial import TrialState
+from ray.tune.search import Searcher
 
 from mtl_ray.tuning.objective import objective_of
 from mtl_ray.tuning.searcher import OptunaSearcher, sampler_of
@@ -102,3 +103,36 @@ def test_tpe_learns_from_another_search() -> None:
     assert sum(5e-4 < value < 2e-3 for value in drawn) > 0.45 * 40, drawn
     with pytest.raises(ValueError, match=r"training\.optimizer\.learning_rate"):
         own.learn({"training.optimizer.learning_rate": 1.0}, [0.0])
+
+
+@pytest.mark.parametrize("grid", [False, True])
+def test_a_suggestion_that_no_trial_came_of_is_made_again(grid: bool) -> None:
+    own, whole = searcher("random"), searcher("random")
+    if grid:
+        for each in (own, whole):
+            each.begin_with([{"training.optimizer.learning_rate": at / 1000} for at in range(1, 5)], only=True)
+    expected = [whole.suggest(str(at))["point"] for at in range(4)]
+    for trial in "abc":
+        own.suggest(trial)
+    own.on_trial_complete("a", report(0.7))
+    own.on_trial_complete("c", report(0.6))
+    assert not own.agree_with(["a", "b", "c"])
+    assert own.agree_with(["a"])
+    found = [own.suggest(trial)["point"] for trial in "def"]
+    assert found == expected[1:]
+    own.on_trial_complete("d", report(0.8))
+    own.on_trial_complete("e", report(0.9))
+    # Its trial in the study has its result already.
+    assert [trial.value for trial in own.study.trials] == [0.7, 0.8, 0.6, None]
+    if grid:
+        assert own.suggest("g") == Searcher.FINISHED
+
+
+def test_a_trial_that_the_searcher_does_not_know_has_had_its_next_suggestion() -> None:
+    own, whole = searcher("random"), searcher("random")
+    expected = [whole.suggest(str(at))["point"] for at in range(3)]
+    own.suggest("a")
+    assert own.agree_with(["a", "b"])
+    assert own.suggest("c")["point"] == expected[2]
+    own.on_trial_complete("b", report(0.8))
+    assert own.study.trials[1].value == 0.8
