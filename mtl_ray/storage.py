@@ -172,6 +172,16 @@ def write_bytes(place: str, content: bytes) -> None:
 
 
 @patient
+def copy(place: str, other: str) -> None:
+    """Put the file or object at `place` at `other`, in the same store."""
+    filesystem, path = filesystem_of(place)
+    _, target = filesystem_of(other)
+    if not is_remote(other):
+        Path(target).parent.mkdir(parents=True, exist_ok=True)
+    filesystem.copy_file(path, target)
+
+
+@patient
 def sha256(place: str | Path) -> str:
     """Hexadecimal SHA-256 of the file or object at `place`."""
     digest = hashlib.sha256()

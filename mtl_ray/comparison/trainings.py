@@ -29,6 +29,9 @@ from mtl_ray.training.progress import BoardReader, Record, start_board
 
 Say = Callable[[str], None]
 
+STOP_SECONDS = 30.0
+"""That unfinished trainings have to stop their workers."""
+
 
 @dataclass(frozen=True)
 class Done:
@@ -115,9 +118,17 @@ def _run(
     except KeyboardInterrupt:
         raise InterruptedRunError("Interrupted. What was reached is kept: the same command goes on.") from None
     finally:
-        for unfinished in running:
-            ray.cancel(unfinished, force=True)
+        _stop(list(running))
     return {config.name: done[config.name] for config in configs}
+
+
+def _stop(running: list[Any]) -> None:
+    """Politely at first: a training that is killed leaves an actor of Ray Train's (2.60) on the cluster for ever."""
+    for training in running:
+        ray.cancel(training)
+    _, left = ray.wait(running, num_returns=len(running), timeout=STOP_SECONDS) if running else ([], [])
+    for training in left:
+        ray.cancel(training, force=True)
 
 
 def _outcome(reference: Any) -> Done:

@@ -22,7 +22,7 @@ from mtl_ray.tuning.bohb import check_bohb_installed
 from mtl_ray.tuning.check import check_search, dropped_keys, judged_by
 from mtl_ray.tuning.finish import finish, read
 from mtl_ray.tuning.folder import TUNE, Asked, SearchFolder, newest_search
-from mtl_ray.tuning.mending import mend
+from mtl_ray.tuning.mending import mend_checkpoints, mend_searcher
 from mtl_ray.tuning.one_worker import OneWorkerTrial
 from mtl_ray.tuning.outcome import Outcome
 from mtl_ray.tuning.points import Values, corners, grid
@@ -47,6 +47,7 @@ SEEN = ("train", "validation")
 _TUNE = {
     "TUNE_GLOBAL_CHECKPOINT_S": "2",  # how often it writes down where the search stands, beside each trial checkpoint
     "TUNE_WARN_EXCESSIVE_EXPERIMENT_CHECKPOINT_SYNC_THRESHOLD_S": "0",  # which it would call excessive
+    "TUNE_DISABLE_SIGINT_HANDLER": "1",  # which lets an interrupted search look like one that has ended
     "RAY_AIR_NEW_OUTPUT": "0",  # it would announce itself on stdout, which is the result's alone
 }
 
@@ -142,9 +143,10 @@ def _go_on(folder: SearchFolder, say: Say) -> Outcome:
         check_room(cpus, gpus, config)
         say(f"going on with {folder.place}")
         if folder.has_begun():
+            mend_checkpoints(folder.tune)
             if settings.scheduler.name not in POPULATIONS:
                 objective = check_search(config, settings)
-                mend(folder.tune, build_searcher(settings, objective, config.seed, _longest(config, settings)))
+                mend_searcher(folder.tune, build_searcher(settings, objective, config.seed, _longest(config, settings)))
             trainable = _trainable(folder, config, settings, asked.concurrent)
             return _run(tune.Tuner.restore(folder.tune, trainable, resume_errored=False), folder, say)
         searcher = _searcher(config, settings, first_points(config, settings, asked.trials, say), asked, say)

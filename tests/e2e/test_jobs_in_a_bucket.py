@@ -19,6 +19,7 @@ import psutil
 import pyarrow.parquet as pq
 import pytest
 import yaml
+from ray.tune import ExperimentAnalysis
 
 from mtl_ray import storage
 from mtl_ray.run_folder import RunFolder
@@ -136,11 +137,16 @@ def test_a_search_goes_on_and_is_promoted(project: Project) -> None:
     command = ("tune", "--config", "shared.yaml", "--space", "space.yaml", "--concurrent", "1")
     command = (*command, f"training.epochs={EPOCHS}")
 
-    def second_trial_has_an_epoch(_: str) -> bool:
-        sizes = storage.sizes(f"{PLACE}/searches")
-        return any("/trial-1-" in name and name.endswith("result.json") and size for name, size in sizes.items())
+    def second_trial_has_a_checkpoint(_: str) -> bool:
+        states = storage.newest_first(f"{PLACE}/searches", "*/tune/experiment_state-*.json")
+        if not states:
+            return False
+        tune = f"{PLACE}/searches/{posixpath.dirname(states[0])}"
+        return any(
+            trial.config["point"]["number"] == 1 and trial.checkpoint for trial in ExperimentAnalysis(tune).trials
+        )
 
-    said = re.search(r"search folder (\S+)", project.kill(second_trial_has_an_epoch, *command))
+    said = re.search(r"search folder (\S+)", project.kill(second_trial_has_a_checkpoint, *command))
     assert said is not None
     place = said[1]
     names = storage.sizes(place)

@@ -130,7 +130,7 @@ def interrupted(root: Path, environment: Mapping[str, str], number: signal.Signa
         assert process.stderr is not None
         for line in process.stderr:
             told += line
-            if re.match(r"(· shared: )?epoch 1\b|trial 0:", line):
+            if re.match(r"(· \w+: )?epoch \d|trial 0:", line):
                 break
         process.send_signal(number)
         stdout, stderr = process.communicate(timeout=SECONDS)

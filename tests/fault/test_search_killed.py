@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -79,6 +80,37 @@ def test_a_search_goes_on_after_its_driver_was_killed(root: Path, undisturbed: l
     again = run_job(root, *OPTIONS, "--resume", "auto")
     assert json.loads(again.stdout) == json.loads(done.stdout)
     assert f"{folder} has ended: nothing is repeated" in again.stderr
+
+
+def older_checkpoint(tune: Path) -> None:
+    """The second trial's checkpoint has made room for a newer one."""
+    (trial,) = tune.glob("trial-1-*")
+    (checkpoint,) = sorted(trial.glob("checkpoint_*"))[-1:]
+    checkpoint.rename(trial / "checkpoint_000099")
+
+
+def fewer_trials(tune: Path) -> None:
+    """The searcher has suggested the second trial."""
+    file = max(tune.glob("experiment_state-*.json"))
+    state = json.loads(file.read_text())
+    assert len(state["trial_data"]) == 2
+    state["trial_data"].pop()
+    file.write_text(json.dumps(state))
+
+
+@pytest.mark.parametrize("lag", [older_checkpoint, fewer_trials])
+def test_a_search_goes_on_whose_trials_were_written_down_before_the_rest(
+    root: Path, undisturbed: list[Any], lag: Callable[[Path], None]
+) -> None:
+    with running(root, *OPTIONS, f"name={lag.__name__}") as search:
+        search.wait_for_epoch(trial=1, epoch=2)
+        search.kill_driver()
+    lag(search.folder / "tune")
+    done = run_job(root, "--resume", str(search.folder))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert found["failures"] == 0, done.stderr
+    same(trials_of(found), undisturbed)
 
 
 def test_a_search_that_was_lost_before_its_first_trial_is_begun(root: Path, undisturbed: list[Any]) -> None:
