@@ -15,7 +15,7 @@ from pathlib import Path
 
 from ray import cloudpickle
 from ray.tune import ExperimentAnalysis
-from ray.tune.search import Searcher, SearchGenerator
+from ray.tune.search import ConcurrencyLimiter, Searcher, SearchGenerator
 
 from mtl_ray.checkpoint import CHECKSUMS_FILE
 from mtl_ray.storage import below, copy, fetch, newest_first, read_bytes, sizes, write_bytes
@@ -79,6 +79,9 @@ def mend_searcher(tune: str, searcher: ChosenSearcher) -> None:
             return
         searcher.save(str(of_searcher))
         write_bytes(below(tune, newest_searcher), of_searcher.read_bytes())
-        write_bytes(
-            below(tune, newest_generator), cloudpickle.dumps({**state, "counter": len(trials), "finished": False})
-        )
+        state |= {"counter": len(trials), "finished": False}
+        limiter = state.get(f"name:{ConcurrencyLimiter.__name__}")
+        if limiter is not None:
+            # It would wait for those that are lost before it lets others begin.
+            limiter["live_trials"] &= set(trials)
+        write_bytes(below(tune, newest_generator), cloudpickle.dumps(state))

@@ -142,9 +142,11 @@ def test_a_search_goes_on_and_is_promoted(project: Project) -> None:
         if not states:
             return False
         tune = f"{PLACE}/searches/{posixpath.dirname(states[0])}"
-        return any(
-            trial.config["point"]["number"] == 1 and trial.checkpoint for trial in ExperimentAnalysis(tune).trials
-        )
+        try:
+            trials = ExperimentAnalysis(tune).trials
+        except json.JSONDecodeError:  # it is being written anew
+            return False
+        return any(trial.config["point"]["number"] == 1 and trial.checkpoint for trial in trials)
 
     said = re.search(r"search folder (\S+)", project.kill(second_trial_has_a_checkpoint, *command))
     assert said is not None
