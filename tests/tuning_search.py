@@ -66,11 +66,11 @@ class RunningSearch:
 def running(root: Path, *options: str) -> Iterator[RunningSearch]:
     """A search that was started in `root`; nothing of it is left afterwards."""
     searches = root / "runs" / "searches"
-    before = set(searches.glob("*"))
+    before = {file.parent for file in searches.glob("*/search.json")}
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     driver = subprocess.Popen(_command(*options), cwd=root, text=True, **pipes)
     try:
-        while not (new := set(searches.glob("*")) - before):
+        while not (new := {file.parent for file in searches.glob("*/search.json")} - before):
             assert driver.poll() is None, driver.communicate()
             time.sleep(0.2)
         yield RunningSearch(driver, new.pop())
