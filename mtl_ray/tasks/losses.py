@@ -43,21 +43,32 @@ class TaskLosses(NamedTuple):
     """`sums` one by one: a backward pass from one of them does not run through the other tasks' towers."""
 
 
+def training_weights(batch: Batch, tasks: Mapping[str, Task]) -> tuple[Tensor, ...]:
+    """What each training row weighs in each task's mean, `[B]` by task: its sample weights, corrected for sampling; 0
+    where not observed. They depend on the batch alone: their sums are known before the model runs."""
+    copies = _copies(batch, tasks)
+    found = []
+    for column, (name, task) in enumerate(tasks.items()):
+        weight_B = _row_weight(batch, column, task)
+        for other, copies_B in copies.items():
+            if other != name:
+                weight_B = weight_B / copies_B
+        found.append(weight_B)
+    return tuple(found)
+
+
 def task_losses(logits: Mapping[str, Tensor], batch: Batch, tasks: Mapping[str, Task]) -> TaskLosses:
     """Sums over the training rows of this rank. `tasks` in the order of the label columns; logits `[B, C_t]` by task.
 
-    A row weighs its sample weights, corrected for sampling, times its class weight. Rows that are not observed (padding
-    included) add exactly nothing, to the gradients neither. The loss of a `next_item` task is a collective.
+    A row weighs its `training_weights` times its class weight. Rows that are not observed (padding included) add
+    exactly nothing, to the gradients neither. The loss of a `next_item` task is a collective.
     """
-    copies = _copies(batch, tasks)
+    row_weights = training_weights(batch, tasks)
     sums, weights = [], []
     for column, (name, task) in enumerate(tasks.items()):
         label_B = _label(batch, column)
         loss_B = task.loss(logits[name], label_B, batch.task_inputs)
-        weight_B = _row_weight(batch, column, task).to(loss_B.dtype)
-        for other, copies_B in copies.items():
-            if other != name:
-                weight_B = weight_B / copies_B
+        weight_B = row_weights[column].to(loss_B.dtype)
         class_weight_B = task.class_weight(label_B)
         loss_weight_B = weight_B if class_weight_B is None else weight_B * class_weight_B
         sums.append(torch.dot(loss_B, loss_weight_B))

@@ -1,6 +1,7 @@
 """What a step differentiates: the losses of the global batch, from one collective over the ranks' parts.
 
     total = all_reduce(packed(parts, added))           # one sum over ranks for everything
+    total = without_losses(all_reduce(weights))        # or of the weights alone, before the model runs
     losses = combined(parts, added, total, world_size)
     (weighting(losses.local, losses.whole, losses.observed) + losses.auxiliary).backward()
 
@@ -27,7 +28,8 @@ class Losses(NamedTuple):
     each: tuple[Tensor, ...]
     """`local` one by one, each with a graph of its own down to what tasks share."""
     whole: Tensor
-    """The global batch's task losses `[T]`, no gradient, equal on all ranks; 0 where nothing was observed."""
+    """The global batch's task losses `[T]`, no gradient, equal on all ranks; 0 where nothing was observed. NaN after
+    `without_losses`."""
     observed: Tensor
     """Whether any rank has observed the task, bool `[T]`."""
     auxiliary: Tensor
@@ -44,6 +46,11 @@ def packed(tasks: TaskLosses, auxiliary: Sequence[AuxiliaryLoss]) -> Tensor:
     for part in auxiliary:
         parts += [part.sum.reshape(-1), part.weight.reshape(1)]
     return torch.cat([part.detach().to(tasks.sums.dtype) for part in parts])
+
+
+def without_losses(weights_T: Tensor) -> Tensor:
+    """`packed`, where the tasks' weights alone are known of all ranks: the losses are no numbers."""
+    return torch.cat([torch.full_like(weights_T, torch.nan), weights_T])
 
 
 def combined(tasks: TaskLosses, auxiliary: Sequence[AuxiliaryLoss], total: Tensor, world_size: int) -> Losses:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
 import torch
@@ -12,9 +12,12 @@ from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.models.auxiliary import AuxiliaryLoss
 from mtl_ray.tasks.losses import TaskLosses
-from mtl_ray.training.objective import Losses, combined, packed
+from mtl_ray.training.objective import Losses, combined, packed, without_losses
 
 RandomState = tuple[Tensor, Tensor | None]
+
+WeightsOf = Callable[[Batch], Tensor]
+"""This rank's `TaskLosses.weights` of a part, `[T]`, from the batch alone."""
 
 
 class LossesOf(Protocol):
@@ -35,11 +38,25 @@ class Passes:
         counted: what each part adds to sums of losses over batches and ranks, and what these are divided by.
     """
 
-    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch]) -> None:
-        """Collective."""
+    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch], weights_of: WeightsOf | None = None) -> None:
+        """Collective.
+
+        Args:
+            weights_of: for steps that read no value of the global batch's losses, of a batch in one part, by a model
+                without auxiliary losses: the weights travel while the model runs, and no rank waits for another's
+                forward pass. `first.whole` is NaN.
+        """
         self._losses_of = losses_of
         self._parts = parts
         self._states: list[RandomState] = []
+        if weights_of is not None:
+            (part,) = parts
+            arrived = distributed.start_sum(weights_of(part))
+            own = losses_of(part, last=True, graph=True)
+            self._total = without_losses(arrived().to(own[0].sums.dtype))
+            self.first = combined(*own, self._total, distributed.world_size())
+            self.counted = [(self.first.sums, self.first.weights)]
+            return
         if len(parts) == 1:
             own = losses_of(parts[0], last=True, graph=True)
             self._total = distributed.start_sum(packed(*own))()

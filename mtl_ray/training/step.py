@@ -19,7 +19,7 @@ from mtl_ray.errors import DivergedError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.auxiliary import AuxiliaryLoss
 from mtl_ray.tasks import Task
-from mtl_ray.tasks.losses import TaskLosses, task_losses
+from mtl_ray.tasks.losses import TaskLosses, task_losses, training_weights
 from mtl_ray.training.affinity import AffinityMeter
 from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
@@ -157,7 +157,7 @@ class TrainStep:
         parts = batch.parts(self._parts) if self._parts > 1 else [batch]
         meter = AffinityMeter(self.model, self.optimizer, self._own_losses_of, parts) if measure else None
         with span(FORWARD):
-            passes = Passes(self._losses_of, parts)
+            passes = Passes(self._losses_of, parts, None if self._reads_losses else self._weights_of)
         whole = StepLosses(passes.first.whole.double(), passes.first.observed)
         if self._learn(passes, whole, meter, wants_norms):
             self.schedule.step()
@@ -170,6 +170,16 @@ class TrainStep:
             if self.weighting.wants_losses_after:
                 self.weighting.losses_after(self._losses_after(passes))
         return None if meter is None else meter.affinity
+
+    @property
+    def _reads_losses(self) -> bool:
+        """Whether this step needs the global batch's losses before its backward pass; the same on all ranks."""
+        return bool(
+            self.weighting.reads_losses or self._backward.by_task or self._parts > 1 or self.model.auxiliary_names
+        )
+
+    def _weights_of(self, part: Batch) -> Tensor:
+        return torch.stack([weight_B.sum() for weight_B in training_weights(part, self.tasks)])
 
     def _losses_of(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]:
         """This rank's part of each loss, from rows of one part; without `graph` the model alone runs."""

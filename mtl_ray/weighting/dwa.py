@@ -33,6 +33,8 @@ class DWAWeighting(Weighting):
     of the epochs, a loss of 0 or below) counts as 1. w_t are the config's weights.
     """
 
+    reads_losses = False
+
     losses: Tensor
     """Mean losses of the last epoch but one and of the last, float64 `[2, T]`; NaN before there were any."""
 

@@ -28,6 +28,8 @@ class InverseRateWeighting(Weighting):
     1 for the others. Base rates are those of the training part before any sampling; a task without positives counts as
     one with a single one."""
 
+    reads_losses = False
+
     factors: Tensor
     """f_t, float64 `[T]`; not in the state dict, as the training set's statistics hold it."""
 

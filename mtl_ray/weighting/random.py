@@ -29,6 +29,8 @@ class RandomWeighting(Weighting):
     draw the same.
     """
 
+    reads_losses = False
+
     step: Tensor
     """Steps so far, int64."""
 

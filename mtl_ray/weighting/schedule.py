@@ -48,6 +48,8 @@ class ScheduleWeightingConfig(WeightingSettings):
 class ScheduleWeighting(Weighting):
     """sum over t of w_t * factor_t(step) * L_t."""
 
+    reads_losses = False
+
     step: Tensor
     """Steps so far, int64."""
 

@@ -22,5 +22,7 @@ class StaticWeightingConfig(WeightingSettings):
 class StaticWeighting(Weighting):
     """sum over t of w_t * L_t."""
 
+    reads_losses = False
+
     def weights(self, losses: StepLosses) -> Tensor:  # noqa: ARG002
         return self.task_weights

@@ -29,7 +29,7 @@ class StepLosses(NamedTuple):
     """The tasks' losses on the global batch, equal on all ranks, no gradient."""
 
     values: Tensor
-    """Float64 `[T]` in task order; 0 where nothing was observed."""
+    """Float64 `[T]` in task order; 0 where nothing was observed. NaN in steps in which nobody reads them."""
     observed: Tensor
     """Whether any rank has observed the task in this batch, bool `[T]`."""
 
@@ -49,6 +49,9 @@ class Weighting(nn.Module, ABC):
         weighting.end_step(losses)              # after it
     """
 
+    reads_losses: ClassVar[bool] = True
+    """Whether a call within a step reads the values of its losses. Where none does, ranks need not wait for one another
+    between the forward and the backward pass."""
     needs_norms: ClassVar[bool] = False
     """Whether `objective` reads the norms of the tasks' gradients, in some steps at least."""
 

@@ -32,9 +32,11 @@ def losses(step: int, value_observed: bool = True) -> StepLosses:
     return StepLosses(torch.where(observed, values, 0.0), observed)
 
 
-def take(weighting: Weighting, step: int, value_observed: bool = True) -> Tensor:
-    """One step, the parameters' one by plain descent; returns the weights."""
+def take(weighting: Weighting, step: int, value_observed: bool = True, known: bool = True) -> Tensor:
+    """One step, the parameters' one by plain descent; returns the weights. Not `known`: losses that are no numbers."""
     seen = losses(step, value_observed)
+    if not known:
+        seen = seen._replace(values=torch.full_like(seen.values, torch.nan))
     weights = weighting(seen).clone()
     objective = weighting.objective(seen, NORMS if weighting.needs_norms else None)
     if objective is not None:
@@ -94,3 +96,13 @@ def test_a_restored_weighting_goes_on_as_the_first_would_have(member: Any) -> No
 @every_member
 def test_the_config_survives_json(member: Any) -> None:
     assert member.model_validate_json(member().model_dump_json()) == member()
+
+
+@pytest.mark.parametrize(
+    "member", [member for member in MEMBERS if not member().build(CONTEXT).reads_losses], ids=lambda m: m.__name__
+)
+def test_what_says_that_it_reads_no_loss_reads_none(member: Any) -> None:
+    seeing, blind = member().build(CONTEXT), member().build(CONTEXT)
+    for step in range(4):
+        assert torch.equal(take(seeing, step), take(blind, step, known=False))
+    torch.testing.assert_close(blind.state_dict(), seeing.state_dict(), rtol=0, atol=0, equal_nan=True)
