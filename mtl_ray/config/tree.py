@@ -51,8 +51,9 @@ class TrainingConfig(Settings):
     global_batch_size: int = Field(default=4096, ge=1)
     """Rows of one step over all workers together; every worker takes its share of them."""
     accumulate: int = Field(default=1, ge=1)
-    """Parts that a worker's rows of a step go through the model in, one after the other: less memory for the same step,
-    and, from 2 on, one more forward pass (two, where tasks' gradients are compared)."""
+    """Parts that a worker's rows of a step go through the model in, one after the other: less memory for the same step.
+    From 2 on it takes one more forward pass where the weighting looks at the losses, and two where tasks' gradients are
+    compared."""
     workers: WorkersConfig = WorkersConfig(min=2, max=2)
     """Ray Train workers, one process (and one GPU where use_gpu) each: a number; {min: 1, max: 4} for as many as the
     cluster has room for, also while the training runs; or auto, for what the machine has."""

@@ -16,9 +16,6 @@ from mtl_ray.training.objective import Losses, combined, packed, without_losses
 
 RandomState = tuple[Tensor, Tensor | None]
 
-WeightsOf = Callable[[Batch], Tensor]
-"""This rank's `TaskLosses.weights` of a part, `[T]`, from the batch alone."""
-
 
 class LossesOf(Protocol):
     """This rank's part of each loss, from rows of one part of the batch."""
@@ -34,42 +31,33 @@ class Passes:
     time; what is left of a part's graph goes when the next one runs.
 
     Attributes:
-        first: losses of the global batch, differentiable for a batch in one part.
+        whole: the global batch's task losses `[T]`, no gradient.
+        observed: whether any rank has observed the task, bool `[T]`.
         counted: what each part adds to sums of losses over batches and ranks, and what these are divided by.
     """
 
-    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch], weights_of: WeightsOf | None = None) -> None:
-        """Collective.
+    whole: Tensor
+    observed: Tensor
+    counted: list[tuple[Tensor, Tensor]]
 
-        Args:
-            weights_of: for steps that read no value of the global batch's losses, of a batch in one part, by a model
-                without auxiliary losses: the weights travel while the model runs, and no rank waits for another's
-                forward pass. `first.whole` is NaN.
-        """
+    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch]) -> None:
+        """Collective."""
         self._losses_of = losses_of
         self._parts = parts
         self._states: list[RandomState] = []
-        if weights_of is not None:
-            (part,) = parts
-            arrived = distributed.start_sum(weights_of(part))
-            own = losses_of(part, last=True, graph=True)
-            self._total = without_losses(arrived().to(own[0].sums.dtype))
-            self.first = combined(*own, self._total, distributed.world_size())
-            self.counted = [(self.first.sums, self.first.weights)]
-            return
         if len(parts) == 1:
             own = losses_of(parts[0], last=True, graph=True)
             self._total = distributed.start_sum(packed(*own))()
-            self.first = combined(*own, self._total, distributed.world_size())
-            self.counted = [(self.first.sums, self.first.weights)]
-            return
-        found = []
-        for part in parts:
-            self._states.append(random_state())
-            found.append(losses_of(part, last=False, graph=False))
-        self._total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
-        losses = [combined(*own, self._total, distributed.world_size()) for own in found]
-        self.first = losses[0]
+            self._only = combined(*own, self._total, distributed.world_size())
+            losses = [self._only]
+        else:
+            found = []
+            for part in parts:
+                self._states.append(random_state())
+                found.append(losses_of(part, last=False, graph=False))
+            self._total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
+            losses = [combined(*own, self._total, distributed.world_size()) for own in found]
+        self.whole, self.observed = losses[0].whole, losses[0].observed
         self.counted = [(part.sums, part.weights) for part in losses]
 
     def __len__(self) -> int:
@@ -78,18 +66,49 @@ class Passes:
     def again(self) -> Iterator[Losses]:
         """Each part's losses, differentiable."""
         if len(self._parts) == 1:
-            yield self.first
+            yield self._only
             return
         for at, part in enumerate(self._parts):
             restore_random_state(self._states[at])
             own = self._losses_of(part, last=at == len(self._parts) - 1, graph=True)
             yield combined(*own, self._total, distributed.world_size())
 
-    def whole_now(self) -> Losses:
-        """The losses of the global batch by the parameters as they are now, no gradient. Collective."""
+    def whole_now(self) -> Tensor:
+        """`whole` by the parameters as they are now. Collective."""
         found = [self._losses_of(part, last=False, graph=False) for part in self._parts]
         total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
-        return combined(*found[0], total, distributed.world_size())
+        return combined(*found[0], total, distributed.world_size()).whole
+
+
+class SinglePasses(Passes):
+    """The same for steps that read no value of the global batch's losses, with a model without auxiliary losses.
+
+    What the losses are divided by depends on the batch alone, and travels while the model runs: no rank waits for
+    another's forward pass, and every part runs once. `whole` is NaN; `counted` is there after `again`, which is to be
+    called once.
+    """
+
+    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch], weights_of: Callable[[Batch], Tensor]) -> None:
+        """Collective.
+
+        Args:
+            weights_of: this rank's `TaskLosses.weights` `[T]` of a part, from the batch alone.
+        """
+        self._losses_of = losses_of
+        self._parts = parts
+        arrived = distributed.start_sum(torch.stack([weights_of(part) for part in parts]).sum(dim=0))
+        self._first = losses_of(parts[0], last=len(parts) == 1, graph=True)
+        weights_T = arrived().to(self._first[0].sums.dtype)
+        self._total = without_losses(weights_T)
+        self.whole, self.observed = torch.full_like(weights_T, torch.nan), weights_T > 0
+        self.counted = []
+
+    def again(self) -> Iterator[Losses]:
+        for at, part in enumerate(self._parts):
+            own = self._losses_of(part, last=at == len(self._parts) - 1, graph=True) if at else self._first
+            losses = combined(*own, self._total, distributed.world_size())
+            self.counted.append((losses.sums, losses.weights))
+            yield losses
 
 
 def random_state() -> RandomState:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 
 import torch
@@ -25,7 +25,7 @@ from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
 from mtl_ray.training.buffers import buffers_put_back
 from mtl_ray.training.clip import clip_gradients
-from mtl_ray.training.passes import Passes
+from mtl_ray.training.passes import Passes, SinglePasses
 from mtl_ray.training.profile import BACKWARD, CLIP, EXCHANGE, FORWARD, span
 from mtl_ray.training.skipped import SkippedSteps
 from mtl_ray.weighting import StepLosses, Weighting
@@ -157,8 +157,8 @@ class TrainStep:
         parts = batch.parts(self._parts) if self._parts > 1 else [batch]
         meter = AffinityMeter(self.model, self.optimizer, self._own_losses_of, parts) if measure else None
         with span(FORWARD):
-            passes = Passes(self._losses_of, parts, None if self._reads_losses else self._weights_of)
-        whole = StepLosses(passes.first.whole.double(), passes.first.observed)
+            passes = self._passes(parts)
+        whole = StepLosses(passes.whole.double(), passes.observed)
         if self._learn(passes, whole, meter, wants_norms):
             self.schedule.step()
             for sums, weights in passes.counted:
@@ -171,12 +171,11 @@ class TrainStep:
                 self.weighting.losses_after(self._losses_after(passes))
         return None if meter is None else meter.affinity
 
-    @property
-    def _reads_losses(self) -> bool:
-        """Whether this step needs the global batch's losses before its backward pass; the same on all ranks."""
-        return bool(
-            self.weighting.reads_losses or self._backward.by_task or self._parts > 1 or self.model.auxiliary_names
-        )
+    def _passes(self, parts: Sequence[Batch]) -> Passes:
+        """The same kind on all ranks. Collective."""
+        if self.weighting.reads_losses or self._backward.by_task or self.model.auxiliary_names:
+            return Passes(self._losses_of, parts)
+        return SinglePasses(self._losses_of, parts, self._weights_of)
 
     def _weights_of(self, part: Batch) -> Tensor:
         return torch.stack([weight_B.sum() for weight_B in training_weights(part, self.tasks)])
@@ -212,7 +211,7 @@ class TrainStep:
             else:
                 rows = [()] * len(passes)
             try:
-                compared = backward.settle(rows, passes.first, weights_T)
+                compared = backward.settle(rows, passes.observed, weights_T)
             except NonFiniteGradient as found:
                 self.optimizer.zero_grad(set_to_none=True)
                 self.skipped.count(found.task, "gradient")
@@ -232,7 +231,7 @@ class TrainStep:
         factor = self._clip()
         if meter is not None:
             meter.measure(weights_T.detach(), factor)
-        self._update(passes.first.observed)
+        self._update(passes.observed)
         self.skipped.reset()
         return True
 
@@ -253,8 +252,7 @@ class TrainStep:
 
     def _losses_after(self, passes: Passes) -> StepLosses:
         with buffers_put_back(self.model):
-            losses = passes.whole_now()
-        return StepLosses(losses.whole.double(), losses.observed)
+            return StepLosses(passes.whole_now().double(), passes.observed)
 
 
 def to_precision(batch: Batch, device: torch.device, precision: str) -> Batch:

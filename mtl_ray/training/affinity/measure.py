@@ -66,10 +66,10 @@ class AffinityMeter:
     def _measured(self, weights_T: Tensor, factor: Tensor | float) -> Tensor:
         restore_random_state(self._begin)
         passes = Passes(self._losses_of, self._parts)
-        before_T = passes.first.whole.double()
+        before_T = passes.whole.double()
         scales = [scale * factor for scale in step_scales(self._optimizer, self._shared)]
         rows = []
-        for task, observed in enumerate(passes.first.observed.tolist()):
+        for task, observed in enumerate(passes.observed.tolist()):
             if not observed:
                 rows.append(torch.full_like(before_T, torch.nan))
                 continue
@@ -77,7 +77,7 @@ class AffinityMeter:
             steps = [part * scale * weight for part, scale in zip(self._gradients(passes, task), scales, strict=True)]
             with moved(self._shared, steps):
                 restore_random_state(self._begin)
-                after_T = passes.whole_now().whole.double()
+                after_T = passes.whole_now().double()
             rows.append((before_T - after_T) / before_T.abs())
         return torch.stack(rows).cpu()
 

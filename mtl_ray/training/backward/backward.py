@@ -65,7 +65,7 @@ class Backward(ABC):
 
         outputs = backward.forward(part, last)                 # each part, `last` for the last of them
         rows = backward.compare(losses, weights_T)             # each part, if tasks are looked at by themselves
-        compared = backward.settle([rows, ...], losses, weights_T)   # once; collective
+        compared = backward.settle([rows, ...], observed_T, weights_T)   # once; collective
         backward.descend(losses, rows, weights_T)              # each part, after a forward pass of its own
         backward.finish()                                      # once; collective
 
@@ -88,8 +88,13 @@ class Backward(ABC):
         """What this part says of each compared task's gradient."""
         return ()
 
-    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared | None:  # noqa: ARG002
+    def settle(self, parts: Sequence[Rows], observed_T: Tensor, weights_T: Tensor) -> Compared | None:  # noqa: ARG002
         """Find what the tasks' gradients are multiplied by; None where tasks are not compared. Collective.
+
+        Args:
+            parts: what `compare` gave of each.
+            observed_T: whether any rank has observed the task.
+            weights_T: what the losses are multiplied by.
 
         Raises NonFiniteGradient, on all ranks alike, where the gradient of a task is not finite.
         """

@@ -63,15 +63,15 @@ class RepresentationBackward(Backward):
     def compare(self, losses: Losses, weights_T: Tensor) -> Rows:  # noqa: ARG002
         """A task's gradient at each tensor of the cut, beside those of all parameters, where it leads to them."""
         rows = []
-        for task in self._observed(losses):
+        for task in self._observed(losses.observed):
             found = self._gradients(losses.each[task], [*self._cut.above, *self._parameters])
             leaves = zip(found, self._cut.above, strict=False)
             at_cut = [torch.zeros_like(leaf) if own is None else own for own, leaf in leaves]
             rows.append(Row(at_cut, found[len(at_cut) :]))
         return rows
 
-    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
-        self._tasks = self._observed(losses)
+    def settle(self, parts: Sequence[Rows], observed_T: Tensor, weights_T: Tensor) -> Compared:
+        self._tasks = self._observed(observed_T)
         at_cut = [[row.compared for row in rows] for rows in parts]
         # This rank's rows of the global batch's gradient: DDP's mean over ranks takes the world size out again.
         gradients = TaskGradients(
@@ -126,8 +126,8 @@ class RepresentationBackward(Backward):
             rest = rest + torch.dot(losses.local[others], weights_T[others].to(losses.local.dtype))
         return rest if rest.requires_grad else None
 
-    def _observed(self, losses: Losses) -> tuple[int, ...]:
-        observed = losses.observed.tolist()
+    def _observed(self, observed_T: Tensor) -> tuple[int, ...]:
+        observed = observed_T.tolist()
         return tuple(task for task in self._compared if observed[task])
 
     def _gradients(self, loss: Tensor, wanted: Sequence[Tensor]) -> Sequence[Tensor | None]:

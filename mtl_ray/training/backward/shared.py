@@ -61,7 +61,7 @@ class SharedBackward(Backward):
         the lookups meets no dense parameter any more. Leaves those of the task's own parameters in `.grad`."""
         edges = self._edges(losses)
         rows = []
-        for task in _observed(losses):
+        for task in _positions(losses.observed):
             wanted: list[Any] = [*self._shared, *edges, *self._own[task]]
             found = torch.autograd.grad(losses.each[task], wanted, retain_graph=True, allow_unused=True)
             shared, at_edges, own = _split(found, [len(self._shared), len(edges), len(self._own[task])])
@@ -71,8 +71,8 @@ class SharedBackward(Backward):
             rows.append(Row([_filled(g, p)[None] for g, p in zip(shared, self._shared, strict=True)], at_edges))
         return rows
 
-    def settle(self, parts: Sequence[Rows], losses: Losses, weights_T: Tensor) -> Compared:
-        observed = _observed(losses)
+    def settle(self, parts: Sequence[Rows], observed_T: Tensor, weights_T: Tensor) -> Compared:
+        observed = _positions(observed_T)
         self._at = [at for at, task in enumerate(observed) if task in self._compared]
         tasks = [observed[at] for at in self._at]
         self._summed = _over_ranks([[rows[at].compared for at in self._at] for rows in parts])
@@ -95,7 +95,7 @@ class SharedBackward(Backward):
             torch.autograd.backward(losses.auxiliary.sum(), retain_graph=True)
         edges = self._edges(losses)
         at_edges: list[Tensor | None] = [None] * len(edges)
-        for task, row in zip(_observed(losses), rows, strict=True):
+        for task, row in zip(_positions(losses.observed), rows, strict=True):
             scale = self._factor_of.get(task, 1.0) * float(weights_T[task])
             at_edges = [_plus(part, own, scale) for part, own in zip(at_edges, row.beside, strict=True)]
         _backward(edges, at_edges, leaves)
@@ -119,7 +119,7 @@ class SharedBackward(Backward):
         return [leaf for lookup in self._model.lookups for leaf in lookup.above]
 
     def _edges(self, losses: Losses) -> list[GradientEdge]:
-        return frontier([losses.each[task] for task in _observed(losses)], self._leaves(), self._dense)
+        return frontier([losses.each[task] for task in _positions(losses.observed)], self._leaves(), self._dense)
 
 
 def _backward(roots: Sequence[Any], gradients: Sequence[Tensor | None], to: Sequence[Tensor] | None = None) -> None:
@@ -129,8 +129,8 @@ def _backward(roots: Sequence[Any], gradients: Sequence[Tensor | None], to: Sequ
         torch.autograd.backward([root for root, _ in known], [part for _, part in known], inputs=to)
 
 
-def _observed(losses: Losses) -> list[int]:
-    return [task for task, seen in enumerate(losses.observed.tolist()) if seen]
+def _positions(observed_T: Tensor) -> list[int]:
+    return [task for task, seen in enumerate(observed_T.tolist()) if seen]
 
 
 def _dense(parameters: Sequence[nn.Parameter], tables: set[int]) -> list[nn.Parameter]:

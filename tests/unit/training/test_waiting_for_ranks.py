@@ -10,7 +10,7 @@ from torch import Tensor
 from mtl_ray import distributed
 from mtl_ray.aggregation import UPGradConfig
 from mtl_ray.models.sharing import MMoEConfig
-from mtl_ray.weighting import StaticWeightingConfig, UncertaintyWeightingConfig
+from mtl_ray.weighting import FAMOWeightingConfig, StaticWeightingConfig, UncertaintyWeightingConfig
 from tests.parity.balancing.balanced_steps import MODEL, WEIGHTINGS, Balance, build, global_batch, train_step
 
 EARLY = ["send", "model", "wait"]
@@ -18,7 +18,7 @@ LATE = ["model", "send", "wait"]
 
 
 def order(monkeypatch: pytest.MonkeyPatch, balance: Balance, model: MMoEConfig = MODEL) -> list[str]:
-    """What one step does until its backward pass."""
+    """What one step does; `model` is a forward pass of a part."""
     seen: list[str] = []
     start_sum = distributed.start_sum
 
@@ -37,14 +37,21 @@ def order(monkeypatch: pytest.MonkeyPatch, balance: Balance, model: MMoEConfig =
     built.register_forward_hook(lambda *_: seen.append("model"))
     step, _, _ = train_step(balance, built)
     step(global_batch(0))
-    return seen[:3]
+    return seen
 
 
 @pytest.mark.parametrize("member", WEIGHTINGS, ids=lambda member: str(member.model_fields["name"].default))
 def test_weights_go_first_where_no_loss_is_read(monkeypatch: pytest.MonkeyPatch, member: type) -> None:
     balance = Balance(member())
     _, weighting, _ = train_step(balance, build())
-    assert order(monkeypatch, balance) == (LATE if weighting.reads_losses else EARLY)
+    assert order(monkeypatch, balance)[:3] == (LATE if weighting.reads_losses else EARLY)
+
+
+def test_every_part_runs_once_where_no_loss_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert order(monkeypatch, Balance(parts=3)) == [*EARLY, "model", "model"]
+    assert (
+        order(monkeypatch, Balance(FAMOWeightingConfig(), parts=3)) == ["model"] * 3 + ["send", "wait"] + ["model"] * 3
+    )
 
 
 @pytest.mark.parametrize(
@@ -59,4 +66,4 @@ def test_weights_go_first_where_no_loss_is_read(monkeypatch: pytest.MonkeyPatch,
 def test_losses_that_are_read_are_waited_for(
     monkeypatch: pytest.MonkeyPatch, balance: Balance, model: MMoEConfig
 ) -> None:
-    assert order(monkeypatch, balance, model) == LATE
+    assert order(monkeypatch, balance, model)[:3] == LATE
