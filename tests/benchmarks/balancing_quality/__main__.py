@@ -68,7 +68,7 @@ def main(
         trainings = Trainings(folder / "results_balancing", fresh)
         plan = Plan([known[name] for name in names], count, trainings)
         if dataset == "kuairand":
-            data = prepared(dataset, folder / ("quick" if quick else "full"), raw, quick, overrides)
+            data = prepared(dataset, folder / (f"{dataset}_quick" if quick else dataset), raw, quick, overrides)
             tables = kuairand_tables(plan, data)
         else:
             tables = _ecommerce_tables(plan, folder, quick, overrides, scaled)

@@ -49,7 +49,7 @@ def main(
     overrides = [*(["training.epochs=1"] if quick else []), *(override or [])]
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))
-        data = prepared(dataset, folder / ("quick" if quick else "full"), raw, quick, overrides)
+        data = prepared(dataset, folder / (f"{dataset}_quick" if quick else dataset), raw, quick, overrides)
         trainings = Trainings(folder / "results_fast_defaults")
         tasks = [task for task, settings in data.config["tasks"].items() if settings["type"] == "binary"]
         runs: dict[str, dict[int, Any]] = {name: {} for name in (FAST, DENSE, AS_IT_IS)}

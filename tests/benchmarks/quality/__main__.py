@@ -55,7 +55,7 @@ def main(
     overrides = [*(["training.epochs=1"] if quick else []), *(override or [])]
     with ExitStack() as stack:
         folder = out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))
-        data = prepared(dataset, folder / ("quick" if quick else "full"), raw, quick, overrides)
+        data = prepared(dataset, folder / (f"{dataset}_quick" if quick else dataset), raw, quick, overrides)
         trainings = Trainings(folder / "results", fresh)
         ours = [name for name in our_names(dataset) if name in wanted]
         rows = train_ours(dataset, data, ours, count if dataset == "kuairand" else 1, trainings)
