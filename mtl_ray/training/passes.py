@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
 from typing import Protocol
 
@@ -23,12 +24,8 @@ class LossesOf(Protocol):
     def __call__(self, part: Batch, last: bool, graph: bool) -> tuple[TaskLosses, tuple[AuxiliaryLoss, ...]]: ...
 
 
-class Passes:
+class Passes(ABC):
     """Losses of the parts, normalised by what all ranks and all parts have observed.
-
-    A batch in one part runs once, and its graph serves all. One in several runs first without a graph, because the
-    weights of the losses depend on the whole batch, and then part by part, with the same random numbers (dropout) each
-    time; what is left of a part's graph goes when the next one runs.
 
     Attributes:
         whole: the global batch's task losses `[T]`, no gradient.
@@ -41,9 +38,34 @@ class Passes:
     counted: list[tuple[Tensor, Tensor]]
 
     def __init__(self, losses_of: LossesOf, parts: Sequence[Batch]) -> None:
-        """Collective."""
         self._losses_of = losses_of
         self._parts = parts
+
+    def __len__(self) -> int:
+        return len(self._parts)
+
+    @abstractmethod
+    def again(self) -> Iterator[Losses]:
+        """Each part's losses, differentiable."""
+
+    def whole_now(self) -> Tensor:
+        """`whole` by the parameters as they are now. Collective."""
+        found = [self._losses_of(part, last=False, graph=False) for part in self._parts]
+        total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
+        return combined(*found[0], total, distributed.world_size()).whole
+
+
+class PassesWithLosses(Passes):
+    """The losses are known before any is differentiated.
+
+    A batch in one part runs once, and its graph serves all. One in several runs first without a graph, because the
+    weights of the losses depend on the whole batch, and then part by part, with the same random numbers (dropout) each
+    time; what is left of a part's graph goes when the next one runs.
+    """
+
+    def __init__(self, losses_of: LossesOf, parts: Sequence[Batch]) -> None:
+        """Collective."""
+        super().__init__(losses_of, parts)
         self._states: list[RandomState] = []
         if len(parts) == 1:
             own = losses_of(parts[0], last=True, graph=True)
@@ -60,11 +82,7 @@ class Passes:
         self.whole, self.observed = losses[0].whole, losses[0].observed
         self.counted = [(part.sums, part.weights) for part in losses]
 
-    def __len__(self) -> int:
-        return len(self._parts)
-
     def again(self) -> Iterator[Losses]:
-        """Each part's losses, differentiable."""
         if len(self._parts) == 1:
             yield self._only
             return
@@ -73,15 +91,9 @@ class Passes:
             own = self._losses_of(part, last=at == len(self._parts) - 1, graph=True)
             yield combined(*own, self._total, distributed.world_size())
 
-    def whole_now(self) -> Tensor:
-        """`whole` by the parameters as they are now. Collective."""
-        found = [self._losses_of(part, last=False, graph=False) for part in self._parts]
-        total = distributed.start_sum(torch.stack([packed(*own) for own in found]).sum(dim=0))()
-        return combined(*found[0], total, distributed.world_size()).whole
 
-
-class SinglePasses(Passes):
-    """The same for steps that read no value of the global batch's losses, with a model without auxiliary losses.
+class PassesWithoutLosses(Passes):
+    """For steps that read no value of the global batch's losses, with a model without auxiliary losses.
 
     What the losses are divided by depends on the batch alone, and travels while the model runs: no rank waits for
     another's forward pass, and every part runs once. `whole` is NaN; `counted` is there after `again`, which is to be
@@ -94,8 +106,7 @@ class SinglePasses(Passes):
         Args:
             weights_of: this rank's `TaskLosses.weights` `[T]` of a part, from the batch alone.
         """
-        self._losses_of = losses_of
-        self._parts = parts
+        super().__init__(losses_of, parts)
         arrived = distributed.start_sum(torch.stack([weights_of(part) for part in parts]).sum(dim=0))
         self._first = losses_of(parts[0], last=len(parts) == 1, graph=True)
         weights_T = arrived().to(self._first[0].sums.dtype)

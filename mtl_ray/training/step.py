@@ -25,7 +25,7 @@ from mtl_ray.training.backward import NonFiniteGradient, build_backward
 from mtl_ray.training.balance_record import BalanceRecord
 from mtl_ray.training.buffers import buffers_put_back
 from mtl_ray.training.clip import clip_gradients
-from mtl_ray.training.passes import Passes, SinglePasses
+from mtl_ray.training.passes import Passes, PassesWithLosses, PassesWithoutLosses
 from mtl_ray.training.profile import BACKWARD, CLIP, EXCHANGE, FORWARD, span
 from mtl_ray.training.skipped import SkippedSteps
 from mtl_ray.weighting import StepLosses, Weighting
@@ -174,8 +174,8 @@ class TrainStep:
     def _passes(self, parts: Sequence[Batch]) -> Passes:
         """The same kind on all ranks. Collective."""
         if self.weighting.reads_losses or self._backward.by_task or self.model.auxiliary_names:
-            return Passes(self._losses_of, parts)
-        return SinglePasses(self._losses_of, parts, self._weights_of)
+            return PassesWithLosses(self._losses_of, parts)
+        return PassesWithoutLosses(self._losses_of, parts, self._weights_of)
 
     def _weights_of(self, part: Batch) -> Tensor:
         return torch.stack([weight_B.sum() for weight_B in training_weights(part, self.tasks)])

@@ -13,7 +13,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.affinity.lookahead import moved, step_scales
 from mtl_ray.training.buffers import buffers_put_back
-from mtl_ray.training.passes import LossesOf, Passes, random_state, restore_random_state
+from mtl_ray.training.passes import LossesOf, Passes, PassesWithLosses, random_state, restore_random_state
 
 
 class AffinityMeter:
@@ -65,7 +65,7 @@ class AffinityMeter:
 
     def _measured(self, weights_T: Tensor, factor: Tensor | float) -> Tensor:
         restore_random_state(self._begin)
-        passes = Passes(self._losses_of, self._parts)
+        passes = PassesWithLosses(self._losses_of, self._parts)
         before_T = passes.whole.double()
         scales = [scale * factor for scale in step_scales(self._optimizer, self._shared)]
         rows = []
