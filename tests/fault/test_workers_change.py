@@ -78,7 +78,7 @@ try:
     difference = max(float((weights[name] - other[name]).abs().max()) for name in weights)
     outcome = {
         "workers": [[record["workers"], record["epoch"]] for record in elastic["start"]],
-        "losses": [[each["validation/loss"] for each in kinds["epoch"]] for kinds in (fixed, elastic)],
+        "losses": [[[each["epoch"], each["validation/loss"]] for each in kinds["epoch"]] for kinds in (fixed, elastic)],
         "difference": difference,
         "dtype": str(next(iter(weights.values())).dtype),
     }
@@ -105,7 +105,13 @@ def test_one_worker_then_two_then_one(shop: Any, tmp_path: Path) -> None:
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=1200, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
     outcome = json.loads((tmp_path / "outcome.json").read_text())
-    assert outcome["workers"] == [[1, 1], [2, 3], [1, 5]]
+    *before, (left, again) = outcome["workers"]
+    assert before == [[1, 1], [2, 3]]
+    # The node may be lost before Ray Train has recorded the checkpoint of epoch 4, which is then trained again.
+    assert left == 1 and again in (4, 5)
     assert outcome["dtype"] == "torch.float64"
-    assert outcome["losses"][1] == pytest.approx(outcome["losses"][0], abs=1e-6)
+    fixed, elastic = outcome["losses"]
+    assert [epoch for epoch, _ in elastic] == [1, 2, 3, 4, *range(again, 7)]
+    for epoch, loss in elastic:
+        assert loss == pytest.approx(dict(fixed)[epoch], abs=1e-6)
     assert outcome["difference"] < 1e-6
