@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import ray
@@ -308,22 +309,32 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
-        with BoardReader(board, show), _sigint_restored():
+        with BoardReader(board, show), _stopped_by_signals():
             return trainer.fit()
-    except SystemExit:  # how Ray Train ends the process once Ctrl-C has stopped the workers
+    except SystemExit:  # how Ray Train ends the process once Ctrl-C, or SIGTERM, has stopped the workers
         raise InterruptedRunError(f"Interrupted. The run folder {run.place} keeps what was reached.") from None
     except ray.train.TrainingFailedError as error:
         raise MtlRayError(f"Training failed. The run folder {run.place} keeps what was reached.\n{error}") from error
 
 
 @contextmanager
-def _sigint_restored() -> Iterator[None]:
-    """Ray Train leaves its own answer to Ctrl-C behind, which would ask a controller that is gone."""
+def _stopped_by_signals() -> Iterator[None]:
+    """SIGTERM stops the workers as Ctrl-C does: a controller of Ray Train (2.60) that dies with its driver instead may
+    leave an actor on the cluster for ever. Ray Train's own answer to Ctrl-C, which would ask a controller that is gone,
+    goes at the end."""
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    before = signal.getsignal(signal.SIGINT)
+    before = {number: signal.getsignal(number) or signal.SIG_DFL for number in (signal.SIGINT, signal.SIGTERM)}
+    signal.signal(signal.SIGTERM, _as_ctrl_c)
     try:
         yield
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, answer in before.items():
+            signal.signal(number, answer)
+
+
+def _as_ctrl_c(number: int, frame: FrameType | None) -> None:  # noqa: ARG001
+    answer = signal.getsignal(signal.SIGINT)
+    assert callable(answer)
+    answer(signal.SIGINT, frame)

@@ -187,6 +187,9 @@ def test_after_an_interruption(
     if number == signal.SIGINT:
         assert cut.status == 130, cut.stderr
         assert "Traceback" not in cut.stderr
+    if job == "train":
+        assert "error: Interrupted" in cut.stderr
+        assert "SIGTERM received" not in cut.stderr, "Ray ended the process, and nobody told the workers"
     assert_nothing_remains(environment, cut, request)
 
 
