@@ -93,8 +93,8 @@ class Backward(ABC):
 
         Args:
             parts: what `compare` gave of each.
-            observed_T: whether any rank has observed the task.
-            weights_T: what the losses are multiplied by.
+            observed_T: whether any rank has observed the task, bool `[T]`, equal on all ranks.
+            weights_T: what the losses are multiplied by, float64 `[T]`, equal on all ranks.
 
         Raises NonFiniteGradient, on all ranks alike, where the gradient of a task is not finite.
         """
