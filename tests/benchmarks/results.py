@@ -30,6 +30,7 @@ class Verdict(Settings):
     measured: str | None
     """None: this run did not measure it."""
     met: bool | None
+    """None: not measured, or nothing was promised."""
 
 
 class Results(Settings):
@@ -87,7 +88,8 @@ def show_verdicts(verdicts: Sequence[Verdict]) -> None:
     for name in ("line", "goal", "measured", "met"):
         table.add_column(name, overflow="fold")
     for verdict in verdicts:
-        met = {True: "yes", False: "NO", None: "not measured"}[verdict.met]
+        without = "not measured" if verdict.measured is None else ""
+        met = {True: "yes", False: "NO", None: without}[verdict.met]
         table.add_row(verdict.line, verdict.goal, verdict.measured or "", met)
     _stdout().print(table)
 

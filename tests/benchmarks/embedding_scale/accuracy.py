@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import pyarrow.parquet as pq
+from scipy.stats import ttest_1samp
 
 from mtl_ray.config import Config, parse_config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
@@ -25,6 +27,7 @@ from tests.benchmarks.results import Verdict, say
 REPLICATED, SHARDED = "replicated", "sharded"
 WORKERS = 2
 AUC = "roc_auc"
+CONFIDENCE = 0.95
 OVERRIDES = (
     # What sharded tables learn by, and nothing that they do not go with. What is left beside the placement is that
     # training.clip_norm is of all other parameters where tables are sharded.
@@ -83,18 +86,29 @@ def accuracy(data: Prepared, folder: Path, seeds: int, sharding: str) -> tuple[l
 
 
 def verdict(task: str, rows: Sequence[Mapping[str, Any]]) -> Verdict:
-    """Within noise: the interval of the paired bootstrap over users holds 0, or the difference is smaller than the
-    largest of another replicated seed to the first; for every seed."""
+    """Within noise: 0 lies in the interval of the mean over seeds. With one seed: in that of the paired bootstrap over
+    users, or else the difference is smaller than the largest of another replicated seed to the first.
+
+    The bootstrap knows nothing of what another start would have given, which moves a rare task's AUC further.
+    """
     own = [row for row in rows if row["task"] == task]
     placed = [row for row in own if row["of"].startswith(SHARDED)]
-    noise = max(abs(row["difference"]) for row in own if row["of"].startswith(REPLICATED))
-    met = all(row["low"] <= 0.0 <= row["high"] or abs(row["difference"]) < noise for row in placed)
-    each = ", ".join(f"{row['difference']:+.5f} ({row['low']:+.5f} to {row['high']:+.5f})" for row in placed)
+    each = [float(row["difference"]) for row in placed]
+    if len(each) > 1:
+        interval = ttest_1samp(each, 0.0).confidence_interval(CONFIDENCE)
+        goal = f"the {CONFIDENCE:.0%} interval of the mean over {len(each)} seeds holds 0"
+        mean = f"{fmean(each):+.5f} ({interval.low:+.5f} to {interval.high:+.5f})"
+        measured = f"{mean}; by seed {', '.join(f'{one:+.5f}' for one in each)}"
+        met = bool(interval.low <= 0.0 <= interval.high)
+    else:
+        (row,) = placed
+        noise = max(abs(row["difference"]) for row in own if row["of"].startswith(REPLICATED))
+        goal = f"the interval holds 0, or less than {noise:.5f} between replicated seeds"
+        measured = f"{row['difference']:+.5f} ({row['low']:+.5f} to {row['high']:+.5f})"
+        met = row["low"] <= 0.0 <= row["high"] or abs(row["difference"]) < noise
+    plural = "s" if len(each) > 1 else ""
     return Verdict(
-        line=f"AUC of {task}, sharded less replicated, {len(placed)} seed{'s' if len(placed) > 1 else ''}",
-        goal=f"within noise: the interval holds 0, or less than {noise:.5f} between replicated seeds",
-        measured=each,
-        met=met,
+        line=f"AUC of {task}, sharded less replicated, {len(each)} seed{plural}", goal=goal, measured=measured, met=met
     )
 
 

@@ -1,5 +1,8 @@
 """Samples a second with one and two workers of one thread each, and a worker's memory on small and large training sets.
 
+Beside it the loop by hand in one process, in two that exchange nothing and in two that train together: what is lost to
+the machine, whose cores share memory and more, is lost to everybody.
+
 python -m tests.benchmarks.scaling [--quick] [--json FILE] [--out FOLDER] [--rounds N]
 """
 
@@ -15,6 +18,7 @@ import typer
 
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.results import Results, Verdict, machine, say, show_table, show_verdicts
+from tests.benchmarks.scaling.cores import HOWS, How, limits, rate
 
 NAME = "scaling"
 PACKAGES = ("mtl-ray", "torch", "ray", "numpy")
@@ -49,6 +53,7 @@ def main(
     if quick:
         rounds, rows = 1, 50_000
     found: dict[Case, list[Measured]] = {case: [] for case in (ONE, TWO, SMALL, LARGE)}
+    by_hand: dict[How, list[float]] = {how: [] for how in HOWS}
     with ExitStack() as stack:
         root = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
         folders = {case: root / f"{rows * case.times}-{case.ids}" for case in found}
@@ -64,11 +69,16 @@ def main(
                 }
                 found[case].append(measure(JOB, arguments))
                 say(f"· {case}: {_in_words(found[case][-1])}", markup=False)
+            loop = {"folder": str(folders[ONE]), "snapshot": snapshots[ONE], "epochs": EPOCHS, "options": {}}
+            for how in HOWS if number % 2 == 0 else reversed(HOWS):
+                by_hand[how].append(rate(how, loop))
+                say(f"· by hand, {how}: {by_hand[how][-1]:,.0f} samples/s", markup=False)
     verdicts = (
         _verdict("samples/s of 2 workers over twice those of 1", EFFICIENCY, _rates(found[ONE]), _rates(found[TWO]), 2),
         _verdict(
             f"a worker's peak memory on {TIMES} times the rows", -MEMORY, _memory(found[SMALL]), _memory(found[LARGE])
         ),
+        *limits(by_hand),
     )
     results = Results(
         name=NAME,
@@ -77,7 +87,8 @@ def main(
             {**case._asdict(), "rows": rows * case.times, "round": at, "error": run.error, **run.figures}
             for case, runs in found.items()
             for at, run in enumerate(runs)
-        ),
+        )
+        + tuple({"by_hand": how, "rates": rates} for how, rates in by_hand.items()),
         verdicts=verdicts,
     )
     show_table(

@@ -1,0 +1,55 @@
+"""What the machine gives to two processes, whoever trains in them: the loop by hand, one thread a process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from statistics import median
+from typing import Any, Literal
+
+from tests.benchmarks.measure import measure
+from tests.benchmarks.results import Verdict
+
+LOOP = "tests.benchmarks.train_throughput.bare:loop"
+
+How = Literal["alone", "apart", "together"]
+HOWS: tuple[How, ...] = ("alone", "apart", "together")
+"""One process; two at the same time that exchange nothing; two that train one model."""
+
+
+def rate(how: How, arguments: dict[str, Any]) -> float:
+    """Samples a second of the last epoch, over all processes.
+
+    Args:
+        arguments: of `bare.loop`, but for the workers.
+
+    Raises RuntimeError where a loop fails.
+    """
+    workers = 2 if how == "together" else 1
+    times = 2 if how == "apart" else 1
+    with ThreadPoolExecutor(times) as threads:
+        found = list(threads.map(lambda _: measure(LOOP, {**arguments, "workers": workers}), range(times)))
+    for run in found:
+        if run.error is not None:
+            raise RuntimeError(f"the loop by hand ({how}) failed: {run.error}")
+    return float(sum(run.figures["samples_per_second"][-1] for run in found))
+
+
+def limits(rates: dict[How, list[float]]) -> tuple[Verdict, ...]:
+    """How far the loop by hand scales, from each round's `rate`; nothing is promised of it."""
+    names: dict[How, str] = {
+        "apart": "two loops by hand that exchange nothing over twice one",
+        "together": "the loop by hand in two processes over twice one",
+    }
+    verdicts = []
+    for how, name in names.items():
+        pairs = zip(rates["alone"], rates[how], strict=True)
+        ratios = [two / one / 2 for one, two in pairs]
+        verdicts.append(
+            Verdict(
+                line=f"{name}, median of {len(ratios)} rounds",
+                goal="",
+                measured=f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else None,
+                met=None,
+            )
+        )
+    return tuple(verdicts)
