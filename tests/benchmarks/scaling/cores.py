@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
-from statistics import median
 from typing import Any, Literal
 
 from tests.benchmarks.measure import measure
-from tests.benchmarks.results import Verdict
 
 LOOP = "tests.benchmarks.train_throughput.bare:loop"
 
@@ -32,24 +30,3 @@ def rate(how: How, arguments: dict[str, Any]) -> float:
         if run.error is not None:
             raise RuntimeError(f"the loop by hand ({how}) failed: {run.error}")
     return float(sum(run.figures["samples_per_second"][-1] for run in found))
-
-
-def limits(rates: dict[How, list[float]]) -> tuple[Verdict, ...]:
-    """How far the loop by hand scales, from each round's `rate`; nothing is promised of it."""
-    names: dict[How, str] = {
-        "apart": "two loops by hand that exchange nothing over twice one",
-        "together": "the loop by hand in two processes over twice one",
-    }
-    verdicts = []
-    for how, name in names.items():
-        pairs = zip(rates["alone"], rates[how], strict=True)
-        ratios = [two / one / 2 for one, two in pairs]
-        verdicts.append(
-            Verdict(
-                line=f"{name}, median of {len(ratios)} rounds",
-                goal="",
-                measured=f"{median(ratios):.2f} ({min(ratios):.2f} to {max(ratios):.2f})" if ratios else None,
-                met=None,
-            )
-        )
-    return tuple(verdicts)
