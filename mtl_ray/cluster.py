@@ -17,6 +17,7 @@ import torch
 
 from mtl_ray.autoscaler import Bundle, cannot_grow_for, scales_itself
 from mtl_ray.errors import ConfigError
+from mtl_ray.local_cluster import local_cluster
 from mtl_ray.ray_address import check_answers, no_answer
 
 DATA_CPUS = 2
@@ -45,30 +46,25 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
         _quiet()
         yield
         return
+    address = os.environ.get("RAY_ADDRESS")
+    local_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
     # Ray prints what its raylet warns of to stdout, some of it not before it shuts down; stdout is the result's alone.
-    with redirect_stdout(sys.stderr):
-        if os.environ.get("RAY_ADDRESS"):
-            _join(os.environ["RAY_ADDRESS"])
-        else:
-            num_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
-            # An actor of each training that would wait for this machine to be taken away.
-            os.environ.setdefault("RAY_TRAIN_ENABLE_PREEMPTION_WATCHER", "0")
-            ray.init(
-                address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-            )
+    with redirect_stdout(sys.stderr), _joined(address) if address else local_cluster(local_cpus):
         _quiet()
-        try:
-            yield
-        finally:
-            ray.shutdown()
+        yield
 
 
-def _join(address: str) -> None:
+@contextmanager
+def _joined(address: str) -> Iterator[None]:
     check_answers(address)
     try:
         ray.init(log_to_driver=False, logging_level="ERROR")
     except ConnectionError as error:
         raise no_answer(address, str(error).splitlines()[0]) from error
+    try:
+        yield
+    finally:
+        ray.shutdown()
 
 
 class Machine(NamedTuple):

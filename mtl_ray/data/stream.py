@@ -21,6 +21,7 @@ import ray.data
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Chunk, Segment, Window
+from mtl_ray.data.scheduling_pace import UnhurriedScheduling
 from mtl_ray.schema import BatchSchema
 from mtl_ray.storage import filesystem_of, is_remote, patient
 
@@ -51,7 +52,9 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
         return _by_rank(table, workers, segment.global_batch_size)
 
     stream = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(read, batch_size=1)
-    return stream.repartition(target_num_rows_per_block=1)
+    stream = stream.repartition(target_num_rows_per_block=1)
+    stream.context.custom_execution_callback_classes = [UnhurriedScheduling]
+    return stream
 
 
 def share_of(global_batch_size: int, workers: int) -> int:

@@ -286,8 +286,6 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     columns = columns_read(config, context)
     checkpoints = run.checkpoints
 
-    # How often Ray Train looks at its workers: at its own 2 s a short training waits longer than it works.
-    os.environ.setdefault("RAY_TRAIN_HEALTH_CHECK_INTERVAL_S", "0.3")
     board = start_board()
     # Once it has a checkpoint of its own, what it began with may be gone.
     start = earlier_checkpoint(config) if latest_position(checkpoints) == Position() else None
@@ -309,12 +307,32 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
-        with BoardReader(board, show), _stopped_by_signals():
+        with BoardReader(board, show), _stopped_by_signals(), _looked_at_every(_seconds_between_looks(plan)):
             return trainer.fit()
     except SystemExit:  # how Ray Train ends the process once Ctrl-C, or SIGTERM, has stopped the workers
         raise InterruptedRunError(f"Interrupted. The run folder {run.place} keeps what was reached.") from None
     except ray.train.TrainingFailedError as error:
         raise MtlRayError(f"Training failed. The run folder {run.place} keeps what was reached.\n{error}") from error
+
+
+def _seconds_between_looks(plan: BatchPlan) -> float:
+    """How often Ray Train is to look at its workers, for their reports and their health: at its own 2 s a short
+    training waits longer than it works, and each look takes a bit of every rank's time."""
+    return min(2.0, max(0.3, plan.total_batches * plan.global_batch_size / 1e6))
+
+
+@contextmanager
+def _looked_at_every(seconds: float) -> Iterator[None]:
+    """Trainings that begin in the block, unless the environment says how often."""
+    name = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
+    if name in os.environ:
+        yield
+        return
+    os.environ[name] = str(seconds)
+    try:
+        yield
+    finally:
+        del os.environ[name]
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from ray.util.scheduling_strategies import NodeAffinitySchedulingStrategy
 
 Record = dict[str, Any]
 
-POLL_SECONDS = 0.25
+POLL_SECONDS = 1.0
+"""Between two looks at the board. Each takes a bit of the ranks' time where they share the driver's cores."""
 
 
 class ProgressBoard:

@@ -12,9 +12,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import ray
+from ray.data import ExecutionResources
+from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
+from mtl_ray.data.scheduling_pace import HURRY, PAUSE_SECONDS
 from mtl_ray.data.stream import (
     PADDING_ROW_ID,
     batch_stream,
@@ -135,3 +138,36 @@ def test_a_resumed_stream_goes_on_where_it_stood(plan: BatchPlan) -> None:
     for number, batch in enumerate(rest):
         assert [row for rank in resumed for row in rank[number]["row_id"].to_pylist()] == batch
     assert len(resumed[0]) == len(rest)
+
+
+def turns_while_held_back(plan: BatchPlan, before: float, seconds: float, paced: bool) -> int:
+    """Turns of the scheduling loop, from `before` seconds on, while the reader of a stream that may hold few bytes
+    takes nothing."""
+    made = 0
+
+    # Within the function, so that it travels by value.
+    class Turns(ExecutionCallback):
+        def on_execution_step(self, executor: Any) -> None:  # noqa: ARG002
+            nonlocal made
+            made += 1
+
+    stream = batch_stream(replace(plan, epochs=6), COLUMNS, 1)
+    stream.context.execution_options = stream_options()
+    stream.context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=20_000)
+    pacing = stream.context.custom_execution_callback_classes if paced else []
+    stream.context.custom_execution_callback_classes = [*pacing, Turns]
+    blocks = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    next(blocks)
+    time.sleep(before)
+    turns = -made
+    time.sleep(seconds)
+    turns += made
+    assert sum(1 for _ in blocks) > 10, "all had been read, and nothing was held back"
+    return turns
+
+
+def test_a_stream_that_is_ahead_of_its_readers_does_not_turn_without_a_pause(plan: BatchPlan) -> None:
+    before, seconds = 2.0, 1.0
+    assert turns_while_held_back(plan, before, seconds, paced=False) > 50, "Ray Data pauses by itself now"
+    pause = min(PAUSE_SECONDS, HURRY * before)
+    assert 0 < turns_while_held_back(plan, before, seconds, paced=True) <= seconds / pause + 1
