@@ -19,6 +19,7 @@ import typer
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.results import Results, Verdict, machine, say, show_table, show_verdicts
 from tests.benchmarks.scaling.cores import HOWS, How, rate
+from tests.benchmarks.train_throughput.rates import over_all_epochs
 
 NAME = "scaling"
 PACKAGES = ("mtl-ray", "torch", "ray", "numpy")
@@ -111,7 +112,7 @@ def _snapshot(folder: Path, rows: int, ids: int) -> str:
 
 
 def _rates(runs: list[Measured]) -> list[float]:
-    return [float(run.figures["samples_per_second"][-1]) for run in runs if run.error is None]
+    return [rate for rate in map(over_all_epochs, runs) if rate is not None]
 
 
 def _memory(runs: list[Measured]) -> list[float]:

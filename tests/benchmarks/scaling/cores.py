@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Literal
 
 from tests.benchmarks.measure import measure
+from tests.benchmarks.train_throughput.rates import over_all_epochs
 
 LOOP = "tests.benchmarks.train_throughput.bare:loop"
 
@@ -15,7 +16,7 @@ HOWS: tuple[How, ...] = ("alone", "apart", "together")
 
 
 def rate(how: How, arguments: dict[str, Any]) -> float:
-    """Samples a second of the last epoch, over all processes.
+    """Samples a second over all epochs and processes.
 
     Args:
         arguments: of `bare.loop`, but for the workers.
@@ -26,7 +27,10 @@ def rate(how: How, arguments: dict[str, Any]) -> float:
     times = 2 if how == "apart" else 1
     with ThreadPoolExecutor(times) as threads:
         found = list(threads.map(lambda _: measure(LOOP, {**arguments, "workers": workers}), range(times)))
+    total = 0.0
     for run in found:
-        if run.error is not None:
+        own = over_all_epochs(run)
+        if own is None:
             raise RuntimeError(f"the loop by hand ({how}) failed: {run.error}")
-    return float(sum(run.figures["samples_per_second"][-1] for run in found))
+        total += own
+    return total

@@ -15,6 +15,7 @@ import typer
 
 from tests.benchmarks.measure import Measured, measure
 from tests.benchmarks.results import Results, Verdict, machine, say, show_table, show_verdicts
+from tests.benchmarks.train_throughput.rates import over_all_epochs
 
 NAME = "train_throughput"
 PACKAGES = ("mtl-ray", "torch", "ray", "torch-rechub", "deepctr-torch", "numpy")
@@ -90,13 +91,8 @@ def _done(found: Measured) -> Measured:
     return found
 
 
-def _rate(run: Measured) -> float | None:
-    """Of the last epoch: no start-up is in it."""
-    return None if run.error is not None else float(run.figures["samples_per_second"][-1])
-
-
 def _rates(runs: list[Measured]) -> list[float]:
-    return [rate for rate in map(_rate, runs) if rate is not None]
+    return [rate for rate in map(over_all_epochs, runs) if rate is not None]
 
 
 def _in_words(run: Measured) -> str:
@@ -119,7 +115,8 @@ def _verdicts(found: dict[str, list[Measured]]) -> tuple[Verdict, ...]:
     verdicts: list[Verdict] = []
     for name, goal in goals.items():
         pairs: list[Any] = [
-            (own, other) for own, other in zip(map(_rate, found["ours"]), map(_rate, found[name]), strict=True)
+            (own, other)
+            for own, other in zip(map(over_all_epochs, found["ours"]), map(over_all_epochs, found[name]), strict=True)
         ]
         ratios = [own / other for own, other in pairs if own is not None and other is not None]
         ratio = median(ratios) if ratios else None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from typing import Any, cast
 
 import pytest
@@ -12,10 +13,12 @@ import pytest
 from mtl_ray.data.snapshot import open_snapshot
 from tests.benchmarks.embedding_scale import steps as embedding_steps
 from tests.benchmarks.evaluation_throughput.passes import PASSES, rows_a_second
+from tests.benchmarks.measure import Measured
 from tests.benchmarks.scaling.__main__ import _verdict
 from tests.benchmarks.scaling.cores import rate
 from tests.benchmarks.train_throughput.bare import Loop
 from tests.benchmarks.train_throughput.ours import Job
+from tests.benchmarks.train_throughput.rates import over_all_epochs
 from tests.benchmarks.train_throughput.worker_memory import WorkerMemory
 from tests.benchmarks.train_throughput.workload import NUMBERS, TASKS, VOCABULARIES, Preparation, configured
 
@@ -71,6 +74,13 @@ def test_rates_of_a_job() -> None:
     # The second epoch took from 15 s to 19 s; work went on from 10 s, when the first rows were there, to 20 s.
     assert found["samples_per_second"] == pytest.approx([50.0, 50.0])
     assert found["start_seconds"] == pytest.approx(30.0)
+
+
+def test_the_rate_of_a_training_is_of_all_its_epochs() -> None:
+    # A second for the first hundred rows, three for the next.
+    run = Measured(seconds=4.0, peak_mb=0.0, figures={"samples_per_second": [100.0, 100.0 / 3.0]}, error=None)
+    assert over_all_epochs(run) == pytest.approx(200.0 / 4.0)
+    assert over_all_epochs(replace(run, error="killed")) is None
 
 
 def test_ratios_are_taken_round_by_round() -> None:
