@@ -13,23 +13,20 @@ if TYPE_CHECKING:
 PAUSE_SECONDS = 0.1
 """From one look to the next, at least: as long as Ray Data waits for tasks that are still working."""
 
-HURRY = 0.02
-"""Of the time since the start of the execution; while this is less, it is the pause. The first rows are waited for."""
-
 
 class UnhurriedScheduling(ExecutionCallback):
-    """Makes the scheduling loop of an execution wait between two of its steps.
+    """Makes the scheduling loop of an execution wait between two of its steps while rows are ready to be taken.
 
     Ray Data (2.60) waits for its tasks to end, but where they are held back because enough rows are ready, nothing is
     left to wait for, and the loop turns without a pause: most of a core, for as long as training is slower than
-    reading.
+    reading. While a reader waits for rows the loop turns as Ray made it.
     """
 
     def __init__(self) -> None:
-        self._began = self._last = time.monotonic()
+        self._last = time.monotonic()
 
-    def on_execution_step(self, executor: StreamingExecutor) -> None:  # noqa: ARG002
+    def on_execution_step(self, executor: StreamingExecutor) -> None:
         """Called by Ray Data at the end of each step, in the thread of the loop."""
-        pause = min(PAUSE_SECONDS, HURRY * (time.monotonic() - self._began))
-        time.sleep(max(0.0, self._last + pause - time.monotonic()))
+        if not executor._consumer_idling():
+            time.sleep(max(0.0, self._last + PAUSE_SECONDS - time.monotonic()))
         self._last = time.monotonic()

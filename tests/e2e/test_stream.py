@@ -17,7 +17,7 @@ from ray.data._internal.execution.execution_callback import ExecutionCallback
 
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
-from mtl_ray.data.scheduling_pace import HURRY, PAUSE_SECONDS
+from mtl_ray.data.scheduling_pace import PAUSE_SECONDS
 from mtl_ray.data.stream import (
     PADDING_ROW_ID,
     batch_stream,
@@ -140,9 +140,8 @@ def test_a_resumed_stream_goes_on_where_it_stood(plan: BatchPlan) -> None:
     assert len(resumed[0]) == len(rest)
 
 
-def turns_while_held_back(plan: BatchPlan, before: float, seconds: float, paced: bool) -> int:
-    """Turns of the scheduling loop, from `before` seconds on, while the reader of a stream that may hold few bytes
-    takes nothing."""
+def turns_while_held_back(plan: BatchPlan, seconds: float, paced: bool) -> int:
+    """Turns of the scheduling loop while the reader of a stream that may hold few bytes takes nothing."""
     made = 0
 
     # Within the function, so that it travels by value.
@@ -158,7 +157,7 @@ def turns_while_held_back(plan: BatchPlan, before: float, seconds: float, paced:
     stream.context.custom_execution_callback_classes = [*pacing, Turns]
     blocks = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     next(blocks)
-    time.sleep(before)
+    time.sleep(2.0)
     turns = -made
     time.sleep(seconds)
     turns += made
@@ -167,7 +166,6 @@ def turns_while_held_back(plan: BatchPlan, before: float, seconds: float, paced:
 
 
 def test_a_stream_that_is_ahead_of_its_readers_does_not_turn_without_a_pause(plan: BatchPlan) -> None:
-    before, seconds = 2.0, 1.0
-    assert turns_while_held_back(plan, before, seconds, paced=False) > 50, "Ray Data pauses by itself now"
-    pause = min(PAUSE_SECONDS, HURRY * before)
-    assert 0 < turns_while_held_back(plan, before, seconds, paced=True) <= seconds / pause + 1
+    seconds = 1.0
+    assert turns_while_held_back(plan, seconds, paced=False) > 50, "Ray Data pauses by itself now"
+    assert 0 < turns_while_held_back(plan, seconds, paced=True) <= seconds / PAUSE_SECONDS + 1

@@ -2,55 +2,51 @@
 
 from __future__ import annotations
 
+import json
 import os
-from collections.abc import Iterator
+import subprocess
+import sys
+from typing import Any
 
-import psutil
-import pytest
-import ray
+from mtl_ray.local_cluster import FRUGAL
 
+# In a process of its own: other tests of this one hold a Ray.
+INSIDE = """
+import json, os, psutil, ray
 from mtl_ray.local_cluster import FRUGAL, local_cluster
 
+def ours():
+    return {name: os.environ.get(name) for name in FRUGAL}
 
-@pytest.fixture
-def unset(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    for name in FRUGAL:
-        monkeypatch.delenv(name, raising=False)
-    yield
-    assert not ray.is_initialized()
-
-
-def environment_of_task() -> dict[str, str | None]:
-    # Within the function, so that it travels by value.
-    @ray.remote(num_cpus=1)
-    def seen(names: list[str]) -> dict[str, str | None]:
-        return {name: os.environ.get(name) for name in names}
-
-    found: dict[str, str | None] = ray.get(seen.remote(list(FRUGAL)))
-    return found
-
-
-def commands() -> list[str]:
+def commands():
     return [" ".join(process.cmdline()) for process in psutil.Process().children(recursive=True)]
 
+@ray.remote(num_cpus=1)
+def seen():
+    return ours()
 
-@pytest.mark.usefixtures("unset")
-def test_frugal_unless_the_user_says_otherwise(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RAY_event_stats", "1")
-    before = dict(os.environ)
+found = {"before": ours()}
+try:
     with local_cluster(2):
-        assert ray.cluster_resources()["CPU"] == 2
-        assert environment_of_task() == {**FRUGAL, "RAY_event_stats": "1"}
-        running = commands()
-    assert any("raylet" in command for command in running)
-    assert not any("log_monitor" in command for command in running)
-    assert {name: os.environ.get(name) for name in FRUGAL} == {name: before.get(name) for name in FRUGAL}
+        found |= {"cpus": ray.cluster_resources()["CPU"], "inside": ray.get(seen.remote()), "running": commands()}
+        1 / 0
+except ZeroDivisionError:
+    found |= {"after": ours(), "ended": not ray.is_initialized(), "left": commands()}
+print(json.dumps(found))
+"""
 
 
-@pytest.mark.usefixtures("unset")
-def test_an_error_in_the_block_ends_the_cluster() -> None:
-    with pytest.raises(ZeroDivisionError), local_cluster(1):
-        1 / 0  # noqa: B018
-    assert not ray.is_initialized()
-    assert not any("raylet" in command for command in commands())
-    assert not any(name in os.environ for name in FRUGAL)
+def test_frugal_unless_the_user_says_otherwise_and_gone_after_an_error() -> None:
+    own = {"RAY_event_stats": "1"}
+    environment = {name: value for name, value in os.environ.items() if name not in {*FRUGAL, "RAY_ADDRESS"}} | own
+    ran = subprocess.run(
+        [sys.executable, "-c", INSIDE], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+    )
+    found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
+    assert found["cpus"] == 2
+    assert found["inside"] == FRUGAL | own
+    assert any("raylet" in command for command in found["running"])
+    assert not any("log_monitor" in command for command in found["running"])
+    assert found["after"] == found["before"] == dict.fromkeys(FRUGAL) | own
+    assert found["ended"]
+    assert not any("raylet" in command for command in found["left"])
