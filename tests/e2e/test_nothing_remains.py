@@ -94,7 +94,7 @@ def head() -> Iterator[RayHead]:
         yield head
 
 
-@pytest.fixture(params=["on a cluster", "on a Ray of its own"])
+@pytest.fixture(params=[pytest.param("on a cluster", marks=pytest.mark.slow), "on a Ray of its own"])
 def environment(request: pytest.FixtureRequest) -> dict[str, str]:
     """Of a driver. The cluster is not started for a test that needs none."""
     if request.param == "on a cluster":
