@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import ray
 from ray._private import worker
+
+from mtl_ray.environment import unless_set
 
 FRUGAL = {
     # No dashboard and no timeline ask for these.
@@ -28,16 +29,13 @@ which all ranks wait.
 @contextmanager
 def local_cluster(num_cpus: int) -> Iterator[None]:
     """Start a cluster with `num_cpus` logical CPUs, connected to; stopped where the block ends."""
-    added = {name: value for name, value in FRUGAL.items() if name not in os.environ}
-    os.environ.update(added)
-    try:
-        ray.init(
-            address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
-        )
-        # It copies what workers print to drivers, and ours does not listen.
-        worker._global_node.kill_log_monitor(check_alive=False)
-        yield
-    finally:
-        ray.shutdown()
-        for name in added:
-            os.environ.pop(name, None)
+    with unless_set(FRUGAL):
+        try:
+            ray.init(
+                address="local", num_cpus=num_cpus, include_dashboard=False, log_to_driver=False, logging_level="ERROR"
+            )
+            # It copies what workers print to drivers, and ours does not listen.
+            worker._global_node.kill_log_monitor(check_alive=False)
+            yield
+        finally:
+            ray.shutdown()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import signal
 import threading
@@ -31,6 +30,7 @@ from mtl_ray.data.snapshot import TRAINING_SETS, Snapshot, build_training_set, o
 from mtl_ray.data.splits import PARTS
 from mtl_ray.data.staging import writable_place
 from mtl_ray.data.stream import batch_columns
+from mtl_ray.environment import unless_set
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.fit_fusion import fit_fusion
 from mtl_ray.models.next_item import check_two_towers
@@ -307,7 +307,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
-        with BoardReader(board, show), _stopped_by_signals(), _looked_at_every(_seconds_between_looks(plan)):
+        with BoardReader(board, show), _stopped_by_signals(), unless_set(_looks(plan)):
             return trainer.fit()
     except SystemExit:  # how Ray Train ends the process once Ctrl-C, or SIGTERM, has stopped the workers
         raise InterruptedRunError(f"Interrupted. The run folder {run.place} keeps what was reached.") from None
@@ -315,24 +315,11 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         raise MtlRayError(f"Training failed. The run folder {run.place} keeps what was reached.\n{error}") from error
 
 
-def _seconds_between_looks(plan: BatchPlan) -> float:
-    """How often Ray Train is to look at its workers, for their reports and their health: at its own 2 s a short
-    training waits longer than it works, and each look takes a bit of every rank's time."""
-    return min(2.0, max(0.3, plan.total_batches * plan.global_batch_size / 1e6))
-
-
-@contextmanager
-def _looked_at_every(seconds: float) -> Iterator[None]:
-    """Trainings that begin in the block, unless the environment says how often."""
-    name = "RAY_TRAIN_HEALTH_CHECK_INTERVAL_S"
-    if name in os.environ:
-        yield
-        return
-    os.environ[name] = str(seconds)
-    try:
-        yield
-    finally:
-        del os.environ[name]
+def _looks(plan: BatchPlan) -> dict[str, str]:
+    """Environment that says how often Ray Train looks at its workers, for their reports and their health: at its own
+    2 s a short training waits longer than it works, and each look takes a bit of every rank's time."""
+    seconds = min(2.0, max(0.3, plan.total_batches * plan.global_batch_size / 1e6))
+    return {"RAY_TRAIN_HEALTH_CHECK_INTERVAL_S": str(seconds)}
 
 
 @contextmanager
