@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TypeVar
 
 import torch
@@ -71,44 +71,6 @@ def differentiable_gather(tensor: Tensor) -> Tensor:
     parts = [torch.empty_like(tensor) for _ in range(world_size())]
     dist.all_gather(parts, tensor.contiguous())
     return torch.cat(parts)
-
-
-def gather_ragged(*tensors: Tensor) -> tuple[Tensor, ...]:
-    """Every rank's `tensors`, `[N, ...]` each with one N a rank, in rank order, `[sum of N, ...]`. Collective; no
-    gradient."""
-    if world_size() == 1:
-        return tensors
-    length = torch.tensor([len(tensors[0])], device=tensors[0].device)
-    lengths = [torch.empty_like(length) for _ in range(world_size())]
-    dist.all_gather(lengths, length)
-    sizes = [int(own) for own in torch.cat(lengths).tolist()]
-    if tensors[0].is_cuda:
-        return tuple(_padded_and_gathered(tensor, sizes) for tensor in tensors)
-    return _broadcast_in_turn(tensors, sizes)
-
-
-def _broadcast_in_turn(tensors: Sequence[Tensor], sizes: list[int]) -> tuple[Tensor, ...]:
-    # Gloo's all_gather copies all that it has received once more, and takes half as long again.
-    wholes = tuple(tensor.new_empty(sum(sizes), *tensor.shape[1:]) for tensor in tensors)
-    at_work = []
-    for tensor, whole in zip(tensors, wholes, strict=True):
-        for source, part in enumerate(torch.split(whole, sizes)):
-            if source == rank():
-                part.copy_(tensor)
-            if len(part):
-                at_work.append(dist.broadcast(part, source, async_op=True))
-    for work in at_work:
-        work.wait()
-    return wholes
-
-
-def _padded_and_gathered(tensor: Tensor, sizes: list[int]) -> Tensor:
-    # NCCL wants the same shape of all ranks.
-    padded = tensor.new_zeros(max(sizes), *tensor.shape[1:])
-    padded[: len(tensor)] = tensor
-    parts = [torch.empty_like(padded) for _ in sizes]
-    dist.all_gather(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def gather(value: T) -> list[T]:

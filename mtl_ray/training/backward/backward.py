@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from mtl_ray.aggregation import Aggregation, TaskGradients
 from mtl_ray.batch import Batch
-from mtl_ray.training.backward.ranks import exchange_rows
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.objective import Losses
 
 
@@ -76,9 +76,9 @@ class Backward(ABC):
     by_task: bool
     """Whether the tasks' gradients are looked at by themselves."""
 
-    def __init__(self, tables: Sequence[nn.Parameter]) -> None:
-        """`tables`: those with sparse gradients."""
-        self._tables = tables
+    def __init__(self, exchange_rows: RowExchange) -> None:
+        """`exchange_rows`: of the tables with sparse gradients."""
+        self._exchange_rows = exchange_rows
 
     @abstractmethod
     def forward(self, batch: Batch, last: bool) -> dict[str, Tensor]:
@@ -106,7 +106,7 @@ class Backward(ABC):
 
     def finish(self) -> None:
         """All parts are differentiated: exchange what is not yet the global batch's. Collective."""
-        exchange_rows(self._tables)
+        self._exchange_rows()
 
 
 class NonFiniteGradient(Exception):  # noqa: N818 - not an error by itself: the step is left out

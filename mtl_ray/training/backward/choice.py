@@ -14,6 +14,7 @@ from mtl_ray.training.backward.backward import Backward
 from mtl_ray.training.backward.plain import PlainBackward
 from mtl_ray.training.backward.ranks import sparse_tables
 from mtl_ray.training.backward.representation import RepresentationBackward
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.backward.shared import SharedBackward
 
 
@@ -35,17 +36,21 @@ def build_backward(model: MultiTaskModel, aggregation: Aggregation | None, on: P
     """
     if aggregation is None:
         wrapped = _wrapped(model)
-        plain = PlainBackward(wrapped, sparse_tables(model))
-        return Backwards(plain, _looking(model, wrapped, None, on) if norms else plain)
-    looking = _looking(model, model if on == "shared" else _wrapped(model), aggregation, on)
+        exchange_rows = RowExchange(sparse_tables(model))
+        plain = PlainBackward(wrapped, exchange_rows)
+        return Backwards(plain, _looking(model, wrapped, exchange_rows, None, on) if norms else plain)
+    wrapped = model if on == "shared" else _wrapped(model)
+    looking = _looking(model, wrapped, RowExchange(sparse_tables(model)), aggregation, on)
     return Backwards(looking, looking)
 
 
-def _looking(model: MultiTaskModel, wrapped: nn.Module, aggregation: Aggregation | None, on: Place) -> Backward:
+def _looking(
+    model: MultiTaskModel, wrapped: nn.Module, exchange_rows: RowExchange, aggregation: Aggregation | None, on: Place
+) -> Backward:
     if on == "shared":
-        return SharedBackward(model, aggregation)
+        return SharedBackward(model, exchange_rows, aggregation)
     compared = tuple(model.task_names.index(name) for name in model.compared_tasks)
-    return RepresentationBackward(wrapped, sparse_tables(model), model.cut, compared, aggregation)
+    return RepresentationBackward(wrapped, exchange_rows, model.cut, compared, aggregation)
 
 
 def _wrapped(model: MultiTaskModel) -> nn.Module:

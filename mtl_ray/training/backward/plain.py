@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import torch
 from torch import Tensor, nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.training.backward.backward import Backward, Rows
 from mtl_ray.training.backward.ranks import averaging
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.objective import Losses
 
 
@@ -18,9 +17,13 @@ class PlainBackward(Backward):
 
     by_task = False
 
-    def __init__(self, model: nn.Module, tables: Sequence[nn.Parameter]) -> None:
-        """`model`: a `MultiTaskModel`, or DDP's wrapper of one; `tables`: those with sparse gradients."""
-        super().__init__(tables)
+    def __init__(self, model: nn.Module, exchange_rows: RowExchange) -> None:
+        """
+        Args:
+            model: a `MultiTaskModel`, or DDP's wrapper of one.
+            exchange_rows: of the tables with sparse gradients.
+        """
+        super().__init__(exchange_rows)
         self._model = model
         self._last = True
 

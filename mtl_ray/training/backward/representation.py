@@ -13,6 +13,7 @@ from mtl_ray.batch import Batch
 from mtl_ray.models.cut import Cut
 from mtl_ray.training.backward.backward import Backward, Compared, Row, Rows, aggregated
 from mtl_ray.training.backward.ranks import averaging
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.objective import Losses
 
 
@@ -32,7 +33,7 @@ class RepresentationBackward(Backward):
     def __init__(
         self,
         model: nn.Module,
-        tables: Sequence[nn.Parameter],
+        exchange_rows: RowExchange,
         cut: Cut,
         compared: tuple[int, ...],
         aggregation: Aggregation | None,
@@ -40,11 +41,11 @@ class RepresentationBackward(Backward):
         """
         Args:
             model: a `MultiTaskModel`, or DDP's wrapper of one.
-            tables: those with sparse gradients.
+            exchange_rows: of the tables with sparse gradients.
             cut: the model's.
             compared: positions of the tasks that lead through the cut.
         """
-        super().__init__(tables)
+        super().__init__(exchange_rows)
         self._model = model
         self._cut = cut
         self._compared = compared

@@ -16,7 +16,8 @@ from mtl_ray.batch import Batch
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.training.backward.backward import Backward, Compared, Row, Rows, aggregated
 from mtl_ray.training.backward.frontier import frontier
-from mtl_ray.training.backward.ranks import average, sparse_tables
+from mtl_ray.training.backward.ranks import average
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.objective import Losses
 
 
@@ -33,8 +34,9 @@ class SharedBackward(Backward):
 
     by_task = True
 
-    def __init__(self, model: MultiTaskModel, aggregation: Aggregation | None) -> None:
-        super().__init__(sparse_tables(model))
+    def __init__(self, model: MultiTaskModel, exchange_rows: RowExchange, aggregation: Aggregation | None) -> None:
+        """`exchange_rows`: of the tables with sparse gradients."""
+        super().__init__(exchange_rows)
         self._model = model
         self._aggregation = aggregation
         names = model.task_names

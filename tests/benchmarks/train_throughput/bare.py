@@ -21,7 +21,8 @@ from torch.nn.parallel import DistributedDataParallel
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
 from mtl_ray.optim import build_optimizer
-from mtl_ray.training.backward.ranks import exchange_rows, sparse_tables
+from mtl_ray.training.backward.ranks import sparse_tables
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.clip import clip_gradients
 from mtl_ray.training.step import autocast
 from tests.benchmarks.measure import Side
@@ -62,6 +63,7 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
     model = config.model.build(snapshot.schema, tasks)
     optimizer = build_optimizer(config.training.optimizer, model)
     tables = sparse_tables(model)
+    exchange_rows = RowExchange(tables)
     names = [name for name, parameter in model.named_parameters() if any(parameter is table for table in tables)]
     DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
     wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
@@ -83,7 +85,7 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
                 for at, name in enumerate(tasks)
             ]
             torch.stack(losses).sum().backward()
-            exchange_rows(tables)
+            exchange_rows()
             if config.training.clip_norm is not None:
                 clip_gradients(model.parameters(), config.training.clip_norm)
             optimizer.step()

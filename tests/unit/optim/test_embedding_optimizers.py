@@ -13,7 +13,7 @@ from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, buil
 from mtl_ray.optim.embeddings import AutoConfig, RowwiseAdagradConfig
 from mtl_ray.optim.mixed import MixedOptimizer
 from mtl_ray.training.affinity.lookahead import step_scales
-from mtl_ray.training.backward.ranks import exchange_rows
+from mtl_ray.training.backward.row_exchange import RowExchange
 from mtl_ray.training.clip import clip_gradients
 from tests.random_batch import SCHEMA, make_tasks
 
@@ -42,7 +42,7 @@ def test_rowwise_adagrad_is_its_formula(dense: bool, decay: float) -> None:
         if dense:
             table.grad = gradient.clone()
         else:
-            exchange_rows([table])
+            RowExchange([table])()
         for row in range(ROWS) if dense else (1, 4):
             own = [float(value) for value in gradient[row]]
             sums[row] += sum(value * value for value in own) / DIM
@@ -123,7 +123,7 @@ def test_affinity_sees_what_the_coming_step_will_do(name: str) -> None:
     optimizer = MixedOptimizer([config.embeddings.build(group, config.betas)])
     for seed in range(2):
         table.grad = sparse_gradient(seed)
-        exchange_rows([table])
+        RowExchange([table])()
         before, gradient = table.detach().clone(), table.grad.to_dense()
         (scale,) = step_scales(optimizer, [table])
         optimizer.step()
@@ -135,7 +135,7 @@ def test_the_clip_is_that_of_dense_gradients(most: float) -> None:
     torch.manual_seed(0)
     table, layer = nn.Parameter(torch.zeros(ROWS, DIM, dtype=torch.float64)), nn.Linear(2, 2).double()
     table.grad = sparse_gradient(0)
-    exchange_rows([table])
+    RowExchange([table])()
     dense = nn.Parameter(torch.zeros(ROWS, DIM, dtype=torch.float64))
     dense.grad = table.grad.to_dense()
     for parameter in layer.parameters():

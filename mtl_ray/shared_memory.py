@@ -1,0 +1,55 @@
+"""Memory that all ranks see, where they are processes of one machine."""
+
+from __future__ import annotations
+
+import mmap
+import os
+from pathlib import Path
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+
+def shared_memory(size: int) -> Tensor | None:
+    """`size` bytes, uint8 `[size]`, the same for all ranks; None, on all ranks alike, where some rank cannot have them:
+    it runs on another machine or in another container, or the system is not Linux. Collective of CPU ranks.
+
+    They are in no file: they are gone with the last process that holds them, however it ends.
+    """
+    first = dist.get_rank() == 0
+    made = os.memfd_create("mtl-ray") if first and hasattr(os, "memfd_create") else None
+    if made is not None:
+        os.truncate(made, size)
+    offered = [(_processes_are_seen_from(), os.getpid(), made)]
+    dist.broadcast_object_list(offered, src=0)
+    where, process, handle = offered[0]
+    mapped = None
+    if where is not None and handle is not None and where == _processes_are_seen_from():
+        mapped = _mapped(f"/proc/{process}/fd/{handle}", size)
+    everywhere = torch.tensor(int(mapped is not None))
+    dist.all_reduce(everywhere, op=dist.ReduceOp.MIN)
+    if made is not None:
+        os.close(made)
+    return torch.frombuffer(mapped, dtype=torch.uint8) if mapped is not None and everywhere else None
+
+
+def _processes_are_seen_from() -> tuple[str, str] | None:
+    """The running kernel and the name space of process numbers: with both alike, a number is one and the same process.
+    None where the system has no such thing."""
+    try:
+        return Path("/proc/sys/kernel/random/boot_id").read_text(), str(Path("/proc/self/ns/pid").readlink())
+    except OSError:
+        return None
+
+
+def _mapped(path: str, size: int) -> mmap.mmap | None:
+    try:
+        handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+    except OSError:
+        # The rights of a container or of /proc: then ranks talk over the network, as on two machines.
+        return None
+    try:
+        return mmap.mmap(handle, size)
+    finally:
+        os.close(handle)
