@@ -1,6 +1,7 @@
 """After each job, however it ends, nothing of it is left: no process, no actor, no placement group, no task.
 
-On a cluster that stays, and on the local Ray that a job starts for itself where none is named.
+On a cluster that stays, and on the local Ray that a job starts for itself where none is named. The README's steps and a
+training that is interrupted are looked at in tests of their own too, which are not slow.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ import yaml
 from tests import planted_conflict
 from tests.ray_head import RayHead, ray_head
 from tests.remains import MARK, remaining, remaining_processes
+
+pytestmark = pytest.mark.slow
 
 ROOT = Path(__file__).parents[2]
 SECONDS = 600
@@ -94,7 +97,7 @@ def head() -> Iterator[RayHead]:
         yield head
 
 
-@pytest.fixture(params=[pytest.param("on a cluster", marks=pytest.mark.slow), "on a Ray of its own"])
+@pytest.fixture(params=["on a cluster", "on a Ray of its own"])
 def environment(request: pytest.FixtureRequest) -> dict[str, str]:
     """Of a driver. The cluster is not started for a test that needs none."""
     if request.param == "on a cluster":
@@ -153,7 +156,6 @@ def test_after_a_training_and_its_evaluation(
     assert_nothing_remains(environment, evaluated, request)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("job", JOBS)
 def test_after_every_other_job(
     root: Path, environment: dict[str, str], request: pytest.FixtureRequest, job: str
@@ -163,7 +165,6 @@ def test_after_every_other_job(
     assert_nothing_remains(environment, done, request)
 
 
-@pytest.mark.slow
 def test_after_failures(root: Path, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
     """Found when the workers had begun to train: a training that diverges, alone and among others."""
     training = ended(root, environment, "train", *CONFIG, "name=failing", *DIVERGES)
@@ -175,7 +176,6 @@ def test_after_failures(root: Path, environment: dict[str, str], request: pytest
     assert_nothing_remains(environment, comparison, request)
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM], ids=["Ctrl-C", "SIGTERM"])
 @pytest.mark.parametrize("job", ["train", "compare"])
 def test_after_an_interruption(
@@ -193,7 +193,6 @@ def test_after_an_interruption(
     assert_nothing_remains(environment, cut, request)
 
 
-@pytest.mark.slow
 def test_after_ctrl_c_in_a_search(root: Path, environment: dict[str, str], request: pytest.FixtureRequest) -> None:
     space = ("--space", "space.yaml", "--concurrent", "2", "training.workers=1")
     cut = interrupted(root, environment, signal.SIGINT, "tune", *CONFIG, *space, LONG)

@@ -9,8 +9,11 @@ import subprocess
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+
+from tests.remains import MARK, remaining_processes
 
 ROOT = Path(__file__).parents[2]
 CONFIG = "jobs/configs/ecommerce_mmoe.yaml"
@@ -30,13 +33,14 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def results(folder: Path) -> dict[str, Any]:
     """What each job printed on stdout, by job."""
     # Other tests point the feature repository to a shop of theirs.
-    environment = {name: value for name, value in os.environ.items() if name != "ECOMMERCE_DATA"}
+    environment = {name: value for name, value in os.environ.items() if name != "ECOMMERCE_DATA"} | {MARK: uuid4().hex}
 
     def job(name: str, *arguments: str) -> dict[str, Any]:
         command = [sys.executable, f"jobs/{name}.py", *arguments]
         done = subprocess.run(command, cwd=folder, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == 0, done.stderr
         assert "Traceback" not in done.stderr
+        assert remaining_processes(environment[MARK]) == [], "the job is over, and something of it still runs"
         result: dict[str, Any] = json.loads(done.stdout)
         return {**result, "stderr": done.stderr}
 

@@ -31,7 +31,9 @@ def undisturbed(config: Config, ray_cluster: None) -> TrainingOutcome:  # noqa: 
     return train(config, lambda _: None, lambda _: None)
 
 
-@pytest.mark.parametrize("torn", [False, True], ids=["whole", "torn"])
+@pytest.mark.parametrize(
+    "torn", [pytest.param(False, id="whole", marks=pytest.mark.slow), pytest.param(True, id="torn")]
+)
 def test_the_run_goes_on_from_its_checkpoint_and_ends_with_the_same_model(
     config: Config, undisturbed: TrainingOutcome, torn: bool
 ) -> None:

@@ -12,7 +12,7 @@ from mtl_ray.local_cluster import FRUGAL
 
 # In a process of its own: other tests of this one hold a Ray.
 INSIDE = """
-import json, os, psutil, ray
+import json, os, psutil, ray, time
 from mtl_ray.local_cluster import FRUGAL, local_cluster
 
 def ours():
@@ -23,12 +23,20 @@ def commands():
 
 @ray.remote(num_cpus=1)
 def seen():
-    return ours()
+    return ours(), os.getpid()
+
+def ends(process):
+    deadline = time.monotonic() + 60
+    while psutil.pid_exists(process) and time.monotonic() < deadline:
+        time.sleep(0.5)
+    return not psutil.pid_exists(process)
 
 found = {"before": ours()}
 try:
     with local_cluster(2):
-        found |= {"cpus": ray.cluster_resources()["CPU"], "inside": ray.get(seen.remote()), "running": commands()}
+        inside, worker = ray.get(seen.remote())
+        found |= {"cpus": ray.cluster_resources()["CPU"], "inside": inside, "running": commands()}
+        found |= {"idle_ends": ends(worker)}
         1 / 0
 except ZeroDivisionError:
     found |= {"after": ours(), "ended": not ray.is_initialized(), "left": commands()}
@@ -37,16 +45,17 @@ print(json.dumps(found))
 
 
 def test_frugal_unless_the_user_says_otherwise_and_gone_after_an_error() -> None:
-    own = {"RAY_event_stats": "1"}
+    own = {"RAY_event_stats": "1", "RAY_idle_worker_killing_time_threshold_ms": "1000"}
     environment = {name: value for name, value in os.environ.items() if name not in {*FRUGAL, "RAY_ADDRESS"}} | own
     ran = subprocess.run(
-        [sys.executable, "-c", INSIDE], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=120
+        [sys.executable, "-c", INSIDE], env=environment, stdout=subprocess.PIPE, text=True, check=True, timeout=180
     )
     found: dict[str, Any] = json.loads(ran.stdout.splitlines()[-1])
     assert found["cpus"] == 2
     assert found["inside"] == FRUGAL | own
     assert any("raylet" in command for command in found["running"])
     assert not any("log_monitor" in command for command in found["running"])
+    assert found["idle_ends"], "a process without a task goes on waking up"
     assert found["after"] == found["before"] == dict.fromkeys(FRUGAL) | own
     assert found["ended"]
     assert not any("raylet" in command for command in found["left"])

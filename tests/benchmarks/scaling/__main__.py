@@ -1,7 +1,8 @@
 """Samples a second with one and two workers of one thread each, and a worker's memory on small and large training sets.
 
-Beside it the loop by hand in one process, in two that exchange nothing and in two that train together: what is lost to
-the machine, whose cores share memory and more, is lost to everybody.
+On a machine of two cores one worker leaves a core to Ray's own processes, and two leave none; one worker is measured
+with that core and without it. Beside it the loop by hand in one process, in two that exchange nothing and in two that
+train together: what is lost to the machine, whose cores share memory and more, is lost to everybody.
 
 python -m tests.benchmarks.scaling [--quick] [--json FILE] [--out FOLDER] [--rounds N]
 """
@@ -23,7 +24,7 @@ from tests.benchmarks.train_throughput.rates import over_all_epochs
 
 NAME = "scaling"
 PACKAGES = ("mtl-ray", "torch", "ray", "numpy")
-JOB = "tests.benchmarks.train_throughput.ours:job"
+JOB = "tests.benchmarks.scaling.confined:job"
 PREPARATION = "tests.benchmarks.train_throughput.workload:preparation"
 EFFICIENCY, MEMORY = 0.9, 1.1
 EPOCHS, TIMES = 2, 4
@@ -38,9 +39,13 @@ class Case(NamedTuple):
     """The rows, in multiples of the smaller set's."""
     ids: int
     """At most so many of a feature. Few of them are all there in both sets, so that the tables are alike."""
+    cores: int | None = None
+    """Of the whole job: workers, driver and Ray's own processes. None: all that there are."""
 
 
-ONE, TWO, SMALL, LARGE = Case(1, 1, MANY), Case(2, 1, MANY), Case(2, 1, FEW), Case(2, TIMES, FEW)
+ONE, ONE_ON_ITS_CORE, TWO = Case(1, 1, MANY), Case(1, 1, MANY, cores=1), Case(2, 1, MANY)
+SMALL, LARGE = Case(2, 1, FEW), Case(2, TIMES, FEW)
+CASES = (ONE, ONE_ON_ITS_CORE, TWO, SMALL, LARGE)
 
 
 def main(
@@ -53,18 +58,21 @@ def main(
     """Measure, print the table and the verdicts."""
     if quick:
         rounds, rows = 1, 50_000
-    found: dict[Case, list[Measured]] = {case: [] for case in (ONE, TWO, SMALL, LARGE)}
+    found: dict[Case, list[Measured]] = {case: [] for case in CASES}
     by_hand: dict[How, list[float]] = {how: [] for how in HOWS}
     with ExitStack() as stack:
         root = (out or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix=f"{NAME}-")))).absolute()
         folders = {case: root / f"{rows * case.times}-{case.ids}" for case in found}
-        snapshots = {case: _snapshot(folder, rows * case.times, case.ids) for case, folder in folders.items()}
+        of_folder = {folders[case]: case for case in found}
+        built = {folder: _snapshot(folder, rows * case.times, case.ids) for folder, case in of_folder.items()}
+        snapshots = {case: built[folder] for case, folder in folders.items()}
         for number in range(rounds):
             for case in found if number % 2 == 0 else reversed(found):
                 arguments = {
                     "folder": str(folders[case]),
                     "snapshot": snapshots[case],
                     "workers": case.workers,
+                    "cores": case.cores,
                     "epochs": EPOCHS,
                     "options": {},
                 }
@@ -76,6 +84,13 @@ def main(
                 say(f"· by hand, {how}: {by_hand[how][-1]:,.0f} samples/s", markup=False)
     verdicts = (
         _verdict("samples/s of 2 workers over twice those of 1", EFFICIENCY, _rates(found[ONE]), _rates(found[TWO]), 2),
+        _verdict(
+            "the same, all that belongs to the 1 worker on one core",
+            EFFICIENCY,
+            _rates(found[ONE_ON_ITS_CORE]),
+            _rates(found[TWO]),
+            2,
+        ),
         _verdict(
             f"a worker's peak memory on {TIMES} times the rows", -MEMORY, _memory(found[SMALL]), _memory(found[LARGE])
         ),
@@ -95,7 +110,7 @@ def main(
     )
     show_table(
         "one thread a worker",
-        ("workers", "rows", "ids, at most", "rounds", "samples/s", "lowest", "highest", "a worker's peak, MB"),
+        ("workers", "cores", "rows", "ids, at most", "rounds", "samples/s", "lowest", "highest", "a worker's peak, MB"),
         [_line(case, rows * case.times, runs) for case, runs in found.items()],
     )
     show_verdicts(verdicts)
@@ -129,7 +144,14 @@ def _in_words(run: Measured) -> str:
 def _line(case: Case, rows: int, runs: list[Measured]) -> list[str]:
     rates, memory = _rates(runs), _memory(runs)
     figures: list[Any] = [median(rates), min(rates), max(rates), max(memory)] if rates else []
-    return [str(case.workers), f"{rows:,}", f"{case.ids:,}", str(len(rates)), *(f"{value:,.0f}" for value in figures)]
+    return [
+        str(case.workers),
+        str(case.cores or "all"),
+        f"{rows:,}",
+        f"{case.ids:,}",
+        str(len(rates)),
+        *(f"{value:,.0f}" for value in figures),
+    ]
 
 
 def _verdict(line: str, goal: float | None, base: list[float], other: list[float], times: float = 1.0) -> Verdict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import time
@@ -14,6 +15,7 @@ from mtl_ray.data.snapshot import open_snapshot
 from tests.benchmarks.embedding_scale import steps as embedding_steps
 from tests.benchmarks.evaluation_throughput.passes import PASSES, rows_a_second
 from tests.benchmarks.measure import Measured
+from tests.benchmarks.scaling import confined
 from tests.benchmarks.scaling.__main__ import _verdict
 from tests.benchmarks.scaling.cores import rate
 from tests.benchmarks.train_throughput.bare import Loop
@@ -120,6 +122,18 @@ def test_loops_that_exchange_nothing_run_at_the_same_time(small: tuple[str, str]
     assert rate("apart", arguments) > 0
     with pytest.raises(RuntimeError, match="by hand \\(alone\\) failed"):
         rate("alone", {**arguments, "snapshot": folder})
+
+
+def test_a_job_keeps_to_its_cores(small: tuple[str, str]) -> None:
+    own = os.sched_getaffinity(0)
+    arguments = {"folder": small[0], "snapshot": small[1], "workers": 1, "epochs": 1, "options": {}}
+    try:
+        assert isinstance(confined.job(None, **arguments), Job)
+        assert os.sched_getaffinity(0) == own
+        confined.job(1, **arguments)
+        assert os.sched_getaffinity(0) == {min(own)}
+    finally:
+        os.sched_setaffinity(0, own)
 
 
 def test_what_the_cores_give_is_promised_to_nobody() -> None:
