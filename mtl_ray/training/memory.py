@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import ctypes
 
-TRIM_THRESHOLD, MMAP_THRESHOLD = -1, -3
-"""`M_TRIM_THRESHOLD` and `M_MMAP_THRESHOLD` of malloc.h."""
+TRIM_THRESHOLD, TOP_PAD, MMAP_THRESHOLD = -1, -2, -3
+"""`M_TRIM_THRESHOLD`, `M_TOP_PAD` and `M_MMAP_THRESHOLD` of malloc.h."""
 KEPT = 2**31 - 1
 LARGEST = 32 * 2**20
 """More is refused for `M_MMAP_THRESHOLD`."""
+HEAP = 64 * 2**20
+"""A thread that is not the main one, as that which Ray Train trains in, has its memory in heaps of so many bytes. An
+empty one goes back whatever the thresholds are, unless as much is to be kept beyond what is asked for (heap_trim)."""
 
 
 def keep_freed_memory() -> bool:
@@ -22,4 +25,4 @@ def keep_freed_memory() -> bool:
     mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
     if mallopt is None:
         return False
-    return bool(mallopt(MMAP_THRESHOLD, LARGEST)) and bool(mallopt(TRIM_THRESHOLD, KEPT))
+    return all([mallopt(MMAP_THRESHOLD, LARGEST), mallopt(TRIM_THRESHOLD, KEPT), mallopt(TOP_PAD, HEAP)])
