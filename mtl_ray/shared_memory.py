@@ -13,14 +13,11 @@ from torch import Tensor
 
 def shared_memory(size: int) -> Tensor | None:
     """`size` bytes, uint8 `[size]`, the same for all ranks; None, on all ranks alike, where some rank cannot have them:
-    it runs on another machine or in another container, or the system is not Linux. Collective of CPU ranks.
+    it runs on another machine or in another container, or the system is not Linux or forbids it. Collective, on CPUs.
 
     They are in no file: they are gone with the last process that holds them, however it ends.
     """
-    first = dist.get_rank() == 0
-    made = os.memfd_create("mtl-ray") if first and hasattr(os, "memfd_create") else None
-    if made is not None:
-        os.truncate(made, size)
+    made = _made(size) if dist.get_rank() == 0 else None
     offered = [(_processes_are_seen_from(), os.getpid(), made)]
     dist.broadcast_object_list(offered, src=0)
     where, process, handle = offered[0]
@@ -43,13 +40,33 @@ def _processes_are_seen_from() -> tuple[str, str] | None:
         return None
 
 
+# Where the system says no (what a container may do, the rights of /proc, a limit of the address space), ranks talk over
+# the network, as on two machines.
+
+
+def _made(size: int) -> int | None:
+    if not hasattr(os, "memfd_create"):
+        return None
+    try:
+        made = os.memfd_create("mtl-ray")
+    except OSError:
+        return None
+    try:
+        os.truncate(made, size)
+    except OSError:
+        os.close(made)
+        return None
+    return made
+
+
 def _mapped(path: str, size: int) -> mmap.mmap | None:
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:
-        # The rights of a container or of /proc: then ranks talk over the network, as on two machines.
         return None
     try:
         return mmap.mmap(handle, size)
+    except OSError:
+        return None
     finally:
         os.close(handle)

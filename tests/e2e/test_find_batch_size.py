@@ -15,7 +15,7 @@ from mtl_ray.run_folder import SUMMARY_FILE, unfinished_run
 from mtl_ray.training.launch import TrainingOutcome, train, verified_training_set
 from mtl_ray.training.resume import train_or_resume
 
-pytestmark = pytest.mark.usefixtures("ray_cluster")
+pytestmark = [pytest.mark.slow, pytest.mark.usefixtures("ray_cluster")]
 
 
 def last(outcome: TrainingOutcome) -> dict[str, torch.Tensor]:

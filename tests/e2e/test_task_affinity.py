@@ -14,6 +14,8 @@ import yaml
 from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.run_folder import RunFolder
 
+pytestmark = pytest.mark.slow
+
 ROOT = Path(__file__).parents[2]
 
 
