@@ -15,7 +15,9 @@ def shared_memory(size: int) -> Tensor | None:
     """`size` bytes, uint8 `[size]`, the same for all ranks; None, on all ranks alike, where some rank cannot have them:
     it runs on another machine or in another container, or the system is not Linux or forbids it. Collective, on CPUs.
 
-    They are in no file: they are gone with the last process that holds them, however it ends.
+    They are in no file: they are gone with the last process that holds them, however it ends. Where a system refuses
+    (what a container may do, the rights of /proc, a limit of the address space), ranks are to talk as those of two
+    machines do, so that this raises nothing.
     """
     made = _made(size) if dist.get_rank() == 0 else None
     offered = [(_processes_are_seen_from(), os.getpid(), made)]
@@ -40,11 +42,8 @@ def _processes_are_seen_from() -> tuple[str, str] | None:
         return None
 
 
-# Where the system says no (what a container may do, the rights of /proc, a limit of the address space), ranks talk over
-# the network, as on two machines.
-
-
 def _made(size: int) -> int | None:
+    """Handle of new memory of `size` bytes; None where the system has none."""
     if not hasattr(os, "memfd_create"):
         return None
     try:
@@ -60,6 +59,7 @@ def _made(size: int) -> int | None:
 
 
 def _mapped(path: str, size: int) -> mmap.mmap | None:
+    """The memory behind the other process's handle; None where it is not for this one to see."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC)
     except OSError:

@@ -307,7 +307,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
-        with BoardReader(board, show), _stopped_by_signals(), unless_set(_looks(plan)):
+        with BoardReader(board, show), _stopped_by_signals(), unless_set(_health_check_interval(plan)):
             return trainer.fit()
     except SystemExit:  # how Ray Train ends the process once Ctrl-C, or SIGTERM, has stopped the workers
         raise InterruptedRunError(f"Interrupted. The run folder {run.place} keeps what was reached.") from None
@@ -315,7 +315,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
         raise MtlRayError(f"Training failed. The run folder {run.place} keeps what was reached.\n{error}") from error
 
 
-def _looks(plan: BatchPlan) -> dict[str, str]:
+def _health_check_interval(plan: BatchPlan) -> dict[str, str]:
     """Environment that says how often Ray Train looks at its workers, for their reports and their health: at its own
     2 s a short training waits longer than it works, and each look takes a bit of every rank's time."""
     seconds = min(2.0, max(0.3, plan.total_batches * plan.global_batch_size / 1e6))

@@ -34,13 +34,13 @@ def build_backward(model: MultiTaskModel, aggregation: Aggregation | None, on: P
         on: where tasks are compared, if they are.
         norms: whether some step wants the lengths of the tasks' gradients.
     """
+    exchange_rows = RowExchange(sparse_tables(model))
     if aggregation is None:
         wrapped = _wrapped(model)
-        exchange_rows = RowExchange(sparse_tables(model))
         plain = PlainBackward(wrapped, exchange_rows)
         return Backwards(plain, _looking(model, wrapped, exchange_rows, None, on) if norms else plain)
     wrapped = model if on == "shared" else _wrapped(model)
-    looking = _looking(model, wrapped, RowExchange(sparse_tables(model)), aggregation, on)
+    looking = _looking(model, wrapped, exchange_rows, aggregation, on)
     return Backwards(looking, looking)
 
 
