@@ -29,6 +29,12 @@ rank up, for which all ranks wait: with two workers on two cores eight of them c
 """
 
 
+def is_local() -> bool:
+    """Whether the Ray that we are connected to was started by this process, and ends with it."""
+    node = worker._global_node
+    return node is not None and node.head and ray.is_initialized()
+
+
 @contextmanager
 def local_cluster(num_cpus: int) -> Iterator[None]:
     """Start a cluster with `num_cpus` logical CPUs, connected to; stopped where the block ends."""

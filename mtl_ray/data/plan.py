@@ -81,11 +81,9 @@ class Segment:
                 offset = int(starts[position])
                 reads.append(Read(self.chunks[chunk], low - offset, high - offset))
         rows = end - begin
-        permutation: Rows | None = None
-        if self.seed is not None:
-            permutation = np.random.default_rng([self.seed, self.epoch, index + 1]).permutation(rows)
+        seeds = None if self.seed is None else (self.seed, self.epoch, index + 1)
         batches = -(-rows // self.global_batch_size)
-        return Window(tuple(reads), permutation, batches * self.global_batch_size - rows)
+        return Window(tuple(reads), seeds, batches * self.global_batch_size - rows)
 
 
 @dataclass(frozen=True)
@@ -102,8 +100,19 @@ class Window:
     """What one task reads: the rows in reading order, how they are permuted, and how many padding rows follow."""
 
     reads: tuple[Read, ...]
-    permutation: Rows | None
+    seeds: tuple[int, int, int] | None
+    """Of the permutation; None keeps the rows in reading order."""
     padding: int
+
+    @property
+    def rows(self) -> int:
+        """Number of rows, padding not counted."""
+        return sum(read.end - read.begin for read in self.reads)
+
+    @property
+    def permutation(self) -> Rows | None:
+        """Which row of the reading order stands at each place; drawn here, because it is far larger than the rest."""
+        return None if self.seeds is None else np.random.default_rng(self.seeds).permutation(self.rows)
 
 
 @dataclass(frozen=True)

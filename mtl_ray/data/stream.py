@@ -8,24 +8,30 @@ This module runs in Ray Data's processes and does not import torch, which would 
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 import ray
 import ray.data
+from ray.data.block import BlockMetadata
+from ray.data.datasource import Datasource, ReadTask
 
-from mtl_ray.data.packing import packed
-from mtl_ray.data.plan import BatchPlan, Chunk, Segment, Window
+from mtl_ray.data.plan import BatchPlan, Window
 from mtl_ray.data.scheduling_pace import UnhurriedScheduling
+from mtl_ray.data.windows import padding, read_window, window_bytes
+from mtl_ray.process_memory import keep_freed_memory
 from mtl_ray.schema import BatchSchema
-from mtl_ray.storage import filesystem_of, is_remote, patient
 
-PADDING_ROW_ID = -1
+READ_AHEAD_BYTES = 64 * 2**20
+"""Of rows that are read and wait for a rank, if that is more than `READ_AHEAD_WINDOWS` for all of them: memory that has
+been written before is fast, and a training is no faster for having all of its rows in memory."""
+
+READ_AHEAD_WINDOWS = 8
+"""With too few, Ray Data waits for a rank to take a window before it reads another."""
+
 SHARES = "shares"
 """The column of a stream."""
 
@@ -44,17 +50,66 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
         workers: number of ranks. Where they do not divide the global batch size, the shares are filled up with padding
             rows to the same length, `share_of`.
     """
-    items = plan.items
-
-    def read(ids: dict[str, Any]) -> pa.Table:
-        segment, window, skipped = items[int(ids["id"][0])]
-        table = read_window(segment.window(window), columns).slice(skipped * segment.global_batch_size)
-        return _by_rank(table, workers, segment.global_batch_size)
-
-    stream = ray.data.range(len(items), override_num_blocks=len(items)).map_batches(read, batch_size=1)
-    stream = stream.repartition(target_num_rows_per_block=1)
+    stream = ray.data.read_datasource(WindowSource(plan, columns, workers), override_num_blocks=len(plan.items))
+    stream.context.enable_progress_bars = False
+    # However small, each row that a task yields is a block by itself.
+    stream.context.target_max_block_size = 1
+    stream.context.execution_options = ray.data.ExecutionOptions(
+        preserve_order=True,
+        resource_limits=ray.data.ExecutionResources.for_limits(
+            object_store_memory=max(READ_AHEAD_BYTES * workers, READ_AHEAD_WINDOWS * window_bytes(plan, columns))
+        ),
+    )
     stream.context.custom_execution_callback_classes = [UnhurriedScheduling]
     return stream
+
+
+class WindowSource(Datasource):
+    """A Ray Data source with a task for each window, in the order of the plan."""
+
+    def __init__(self, plan: BatchPlan, columns: list[str], workers: int) -> None:
+        super().__init__()
+        self._plan = plan
+        self._columns = columns
+        self._workers = workers
+
+    def estimate_inmemory_data_size(self) -> int | None:
+        """Unknown: Ray Data would choose the number of tasks by it, and that is given."""
+        return None
+
+    def get_read_tasks(self, parallelism: int, *args: Any, **kwargs: Any) -> list[ReadTask]:  # noqa: ARG002
+        """What Ray Data runs; its arguments could only ask for other tasks."""
+        metadata = BlockMetadata(num_rows=self._workers, size_bytes=None, exec_stats=None, input_files=None)
+        return [
+            ReadTask(
+                WindowRead(
+                    segment.window(window), skipped, segment.global_batch_size, tuple(self._columns), self._workers
+                ),
+                metadata,
+            )
+            for segment, window, skipped in self._plan.items
+        ]
+
+
+@dataclass(frozen=True)
+class WindowRead:
+    """The work of one task; its fields travel to it."""
+
+    window: Window
+    skipped: int
+    """Global batches at the beginning of the window to leave out."""
+    global_batch_size: int
+    columns: tuple[str, ...]
+    workers: int
+
+    def __call__(self) -> Iterator[pa.Table]:
+        """One row a rank."""
+        keep_freed_memory()
+        pa.set_memory_pool(pa.system_memory_pool())
+        table = read_window(self.window, list(self.columns)).slice(self.skipped * self.global_batch_size)
+        parts = _by_rank(table, self.workers, self.global_batch_size)
+        for rank in range(self.workers):
+            yield parts.slice(rank, 1)
 
 
 def share_of(global_batch_size: int, workers: int) -> int:
@@ -73,7 +128,7 @@ def _by_rank(table: pa.Table, ranks: int, size: int) -> pa.Table:
             for begin in range(0, table.num_rows, size):
                 rows = table.slice(begin + rank * share, own)
                 if own < share:
-                    rows = pa.concat_tables([rows, _padding(table, share - own)]).combine_chunks()
+                    rows = pa.concat_tables([rows, padding(table, share - own)]).combine_chunks()
                 writer.write_table(rows)
         ends.append(sink.tell())
     offsets = pa.py_buffer(np.array(ends, dtype=np.int64))
@@ -87,63 +142,6 @@ def shares(block: pa.Table) -> Iterator[pa.Table]:
         with pa.ipc.open_stream(part.as_buffer()) as batches:
             for batch in batches:
                 yield pa.Table.from_batches([batch])
-
-
-def stream_options() -> ray.data.ExecutionOptions:
-    """The execution options that `batch_stream` relies on."""
-    return ray.data.ExecutionOptions(preserve_order=True)
-
-
-def local_batches(plan: BatchPlan, columns: list[str], ahead: int = 1) -> Iterator[pa.Table]:
-    """The plan's global batches in this process, the same rows in the same order as `batch_stream` has for one worker.
-
-    `ahead`: windows that a thread reads while others are being used. Without Ray Data, so that a short training does
-    not wait for the start of a stream.
-    """
-    with ThreadPoolExecutor(max_workers=1, thread_name_prefix="windows") as reader:
-        waiting: deque[tuple[Future[pa.Table], Segment, int]] = deque()
-        for segment, window, skipped in plan.items:
-            waiting.append((reader.submit(read_window, segment.window(window), columns), segment, skipped))
-            if len(waiting) > ahead:
-                yield from _batches(*waiting.popleft())
-        while waiting:
-            yield from _batches(*waiting.popleft())
-
-
-def _batches(table: Future[pa.Table], segment: Segment, skipped: int) -> Iterator[pa.Table]:
-    whole, size = table.result(), segment.global_batch_size
-    for begin in range(skipped * size, whole.num_rows, size):
-        yield whole.slice(begin, size)
-
-
-def read_window(window: Window, columns: list[str]) -> pa.Table:
-    """Read, permute and pad one window. Padding repeats the first row with row_id -1 and nothing observed."""
-    tables = []
-    for read in window.reads:
-        group = _row_group(read.chunk, columns)
-        tables.append(group.slice(read.begin, read.end - read.begin))
-    table = pa.concat_tables(tables).combine_chunks()
-    if window.permutation is not None:
-        table = table.take(pa.array(window.permutation))
-    if window.padding:
-        table = pa.concat_tables([table, _padding(table, window.padding)])
-    return table.combine_chunks()
-
-
-@patient
-def _row_group(chunk: Chunk, columns: list[str]) -> pa.Table:
-    filesystem, path = filesystem_of(chunk.file) if is_remote(chunk.file) else (None, chunk.file)
-    with pq.ParquetFile(path, filesystem=filesystem, pre_buffer=filesystem is not None) as file:
-        return file.read_row_group(chunk.row_group, columns=columns)
-
-
-def _padding(table: pa.Table, rows: int) -> pa.Table:
-    padding = table.take(pa.array(np.zeros(rows, dtype=np.int64)))
-    observed = table.schema.field("observed")
-    nothing = packed(np.zeros((rows, observed.type.list_size), dtype=observed.type.value_type.to_pandas_dtype()))
-    for name, values in (("observed", nothing), ("row_id", pa.array(np.full(rows, PADDING_ROW_ID)))):
-        padding = padding.set_column(table.schema.get_field_index(name), table.schema.field(name), values)
-    return padding
 
 
 def batch_columns(schema: BatchSchema) -> list[str]:

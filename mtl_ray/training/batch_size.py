@@ -23,11 +23,12 @@ from mtl_ray.config import Config
 from mtl_ray.data.join.budget import default_budget
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.snapshot import Snapshot
-from mtl_ray.data.stream import local_batches
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.data.windows import local_batches
 from mtl_ray.errors import ConfigError, MtlRayError
 from mtl_ray.run_folder import RunFolder
-from mtl_ray.training.launch import Say, check_trainable, columns_read, model_context, plan_batches
+from mtl_ray.training.launch import Say, check_trainable, model_context, plan_batches
+from mtl_ray.training.place import columns_read
 from mtl_ray.training.progress import Record
 from mtl_ray.training.worker import Trainer, WorkerSetup
 
@@ -230,12 +231,17 @@ class _Alone:
     def device(self) -> torch.device:
         return torch.device("cuda" if self._use_gpu else "cpu")
 
-    def tables(self) -> Iterator[pa.Table]:
+    def tables(self, plan: BatchPlan) -> Iterator[pa.Table]:  # noqa: ARG002
         return iter(())
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:
         yield None
+
+    @contextmanager
+    def saving(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
 
     def report(self, metrics: dict[str, Any], folder: Path | None) -> None:
         """There is none."""

@@ -15,7 +15,7 @@ from typing import Any
 
 import ray
 from ray.train import CheckpointConfig, FailureConfig, LoggingConfig, RunConfig
-from ray.train.torch import TorchConfig, TorchTrainer
+from ray.train.torch import TorchConfig
 
 from mtl_ray.checkpoint import ModelContext, TrainingPosition
 from mtl_ray.cluster import check_cluster, check_resources, ray_session
@@ -29,7 +29,6 @@ from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.snapshot import TRAINING_SETS, Snapshot, build_training_set, open_snapshot
 from mtl_ray.data.splits import PARTS
 from mtl_ray.data.staging import writable_place
-from mtl_ray.data.stream import batch_columns
 from mtl_ray.environment import unless_set
 from mtl_ray.errors import DataError, DivergedError, InterruptedRunError, MtlRayError
 from mtl_ray.evaluation.fit_fusion import fit_fusion
@@ -40,12 +39,13 @@ from mtl_ray.storage import below
 from mtl_ray.tasks import BinaryTaskConfig, NextItemTaskConfig
 from mtl_ray.tracking import check_mlflow
 from mtl_ray.training.frozen import freeze
+from mtl_ray.training.frugal_trainer import FrugalTrainer
 from mtl_ray.training.placement import check_sharding, with_placement
 from mtl_ray.training.profile import STEPS as PROFILED
 from mtl_ray.training.profile import WARM_UP as PROFILE_FROM
 from mtl_ray.training.progress import BoardReader, Record, start_board
 from mtl_ray.training.run_records import RunRecords
-from mtl_ray.training.scaling import StreamOfPlan, latest_position, scaling, stream_to_come
+from mtl_ray.training.scaling import latest_position, scaling
 from mtl_ray.training.table_memory import table_memory
 from mtl_ray.training.warm_start import earlier_checkpoint, first_weights
 from mtl_ray.training.worker import SCORE, WorkerSetup, train_worker
@@ -270,12 +270,6 @@ def model_context(config: Config, snapshot: Snapshot) -> ModelContext:
     )
 
 
-def columns_read(config: Config, context: ModelContext) -> list[str]:
-    """The snapshot's columns that a training reads."""
-    grouped = [] if config.evaluation.group_by is None else [config.evaluation.group_by]
-    return [*batch_columns(context.batch_schema), *grouped]
-
-
 def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, show: Callable[[Record], None]) -> Any:
     """Train on Ray Train's workers, from the run folder's last checkpoint where it has one; Ray must be connected.
 
@@ -283,7 +277,6 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     """
     training = config.training
     context = model_context(config, snapshot)
-    columns = columns_read(config, context)
     checkpoints = run.checkpoints
 
     board = start_board()
@@ -291,7 +284,7 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
     start = earlier_checkpoint(config) if latest_position(checkpoints) == Position() else None
     memory = table_memory(training) if training.placement == "sharded" else None
     setup = WorkerSetup(config, context, plan, snapshot.schema, board, run, start, memory)
-    trainer = TorchTrainer(
+    trainer = FrugalTrainer(
         train_worker,
         train_loop_config={"setup": setup},
         torch_config=TorchConfig(backend="nccl" if training.use_gpu else "gloo"),
@@ -303,8 +296,6 @@ def fit(config: Config, snapshot: Snapshot, plan: BatchPlan, run: RunFolder, sho
             checkpoint_config=CheckpointConfig(num_to_keep=2, checkpoint_score_attribute=SCORE),
             logging_config=LoggingConfig(log_level="WARNING"),
         ),
-        datasets=stream_to_come(),
-        dataset_config=StreamOfPlan(plan, columns, checkpoints),
     )
     try:
         with BoardReader(board, show), _stopped_by_signals(), unless_set(_health_check_interval(plan)):

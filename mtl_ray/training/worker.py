@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import sys
-import tempfile
 import time
 from collections.abc import Generator, Iterator
 from contextlib import nullcontext
-from dataclasses import dataclass
-from pathlib import Path
+from dataclasses import dataclass, replace
 from typing import Any
 
 import ray
@@ -18,7 +16,7 @@ from mtl_ray import distributed
 from mtl_ray.batch import Batch
 from mtl_ray.checkpoint import ModelContext, load_checkpoint
 from mtl_ray.config import Config
-from mtl_ray.data.plan import BatchPlan
+from mtl_ray.data.plan import BatchPlan, Position
 from mtl_ray.data.stream import share_of
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.embedding_table import deferred_tables
@@ -26,6 +24,7 @@ from mtl_ray.errors import DivergedError, MtlRayError
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import embedding_rows, sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import gather_tables, in_words, release_tables, shard_tables, sharded_tables
+from mtl_ray.process_memory import keep_freed_memory
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.schema import BatchSchema
 from mtl_ray.training.arithmetic import allow_tf32, arithmetic, precision_of
@@ -33,8 +32,7 @@ from mtl_ray.training.clock import Clock
 from mtl_ray.training.compilation import Compilation
 from mtl_ray.training.faults import FAULTS, told_of
 from mtl_ray.training.gauges import TrainingGauges
-from mtl_ray.training.memory import keep_freed_memory
-from mtl_ray.training.place import RayTrainPlace, TrainingPlace
+from mtl_ray.training.place import RayTrainPlace, TrainingPlace, columns_read
 from mtl_ray.training.profile import INPUT, Profiling, span
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep
@@ -85,7 +83,7 @@ def train_worker(parameters: dict[str, WorkerSetup]) -> dict[str, Any]:
     if (failure := ray.get(board.failure.remote())) is not None:
         return {"failed": failure}
     try:
-        trainer = Trainer(setup, RayTrainPlace(board, setup.run.checkpoints))
+        trainer = Trainer(setup, RayTrainPlace(board, setup.run.checkpoints, columns_read(setup.config, setup.context)))
         trainer.run()
     except DivergedError as error:
         # Returned, not raised: Ray would start the workers again, and they would diverge again.
@@ -238,7 +236,8 @@ class Trainer:
     def _stream(self) -> Generator[tuple[Batch, Groups | None], None, None]:
         schema = self.setup.context.batch_schema
         group_by = self.config.evaluation.group_by
-        for table in self.place.tables():
+        position = self.state.position
+        for table in self.place.tables(replace(self.setup.plan, start=Position(position.epoch, position.batch))):
             groups = table.column(group_by).to_numpy() if group_by else None
             yield to_batch(table, schema, self.setup.stored), groups
 
@@ -348,10 +347,10 @@ class Trainer:
         if distributed.rank() != 0:
             self.place.report(metrics, None)
             return
-        with tempfile.TemporaryDirectory() as folder:
-            self.state.save(Path(folder))
+        with self.place.saving() as folder:
+            self.state.save(folder)
             release_tables(self.model)
-            self.place.report(metrics, Path(folder))
+            self.place.report(metrics, folder)
 
     def _training_losses(self, losses: dict[str, float]) -> dict[str, float]:
         """Losses by metric name. `train/loss` is of the tasks alone, as `validation/loss` is."""

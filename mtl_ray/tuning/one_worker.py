@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,13 +20,13 @@ import pyarrow as pa
 import torch
 from ray import tune
 
-from mtl_ray.checkpoint import TrainingPosition
-from mtl_ray.data.plan import BatchPlan, Position
+from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.snapshot import open_snapshot
-from mtl_ray.data.stream import local_batches
+from mtl_ray.data.windows import local_batches
 from mtl_ray.errors import MtlRayError
 from mtl_ray.run_folder import RunFolder
-from mtl_ray.training.launch import columns_read, model_context, plan_batches
+from mtl_ray.training.launch import model_context, plan_batches
+from mtl_ray.training.place import columns_read
 from mtl_ray.training.progress import Record
 from mtl_ray.training.warm_start import earlier_checkpoint
 from mtl_ray.training.worker import NOT_THE_BEST, SCORE, Trainer, WorkerSetup
@@ -111,9 +110,8 @@ class OneWorkerTrial(tune.Trainable):
         torch.set_num_threads(max(1, int(config.training.cpus_per_worker)))
         plan = plan_batches(config, self._snapshot)
         context = model_context(config, self._snapshot)
-        place = _Actor(
-            plan, columns_read(config, context), checkpoint, self._kept, self._progress, config.training.use_gpu
-        )
+        columns = columns_read(config, context)
+        place = _Actor(columns, checkpoint, self._kept, self._progress, config.training.use_gpu)
         run = RunFolder.at(Path(self._folder.name) / f"trial-{self._point['number']}", config)
         setup = WorkerSetup(config, context, plan, self._snapshot.schema, None, run, earlier_checkpoint(config))
         trainer = Trainer(setup, place)
@@ -126,19 +124,12 @@ class _Actor:
 
     def __init__(
         self,
-        plan: BatchPlan,
         columns: list[str],
         checkpoint: Path | None,
         kept: Path,
         progress: TrialProgress,
         use_gpu: bool,
     ) -> None:
-        start = Position()
-        if checkpoint is not None:
-            # Now: one that Tune has fetched from an object store is gone once the trial has loaded it.
-            position = TrainingPosition.model_validate_json((checkpoint / "position.json").read_text())
-            start = Position(position.epoch, position.batch)
-        self._plan = replace(plan, start=start)
         self._columns = columns
         self._checkpoint = checkpoint
         self._kept = kept
@@ -148,12 +139,17 @@ class _Actor:
     def device(self) -> torch.device:
         return torch.device("cuda" if self._use_gpu else "cpu")
 
-    def tables(self) -> Iterator[pa.Table]:
-        return local_batches(self._plan, self._columns)
+    def tables(self, plan: BatchPlan) -> Iterator[pa.Table]:
+        return local_batches(plan, self._columns)
 
     @contextmanager
     def checkpoint(self) -> Iterator[Path | None]:
         yield self._checkpoint
+
+    @contextmanager
+    def saving(self) -> Iterator[Path]:
+        with tempfile.TemporaryDirectory() as folder:
+            yield Path(folder)
 
     def report(self, metrics: dict[str, Any], folder: Path | None) -> None:
         """Of the checkpoints that the loop brings, the best one is kept; Tune asks for the last one itself."""

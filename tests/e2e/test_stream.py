@@ -15,18 +15,18 @@ import ray
 from ray.data import ExecutionResources
 from ray.data._internal.execution.execution_callback import ExecutionCallback
 
+from mtl_ray.data import stream
 from mtl_ray.data.packing import packed
 from mtl_ray.data.plan import BatchPlan, Position, chunks_of
 from mtl_ray.data.scheduling_pace import PAUSE_SECONDS
 from mtl_ray.data.stream import (
-    PADDING_ROW_ID,
+    READ_AHEAD_BYTES,
+    READ_AHEAD_WINDOWS,
     batch_stream,
-    local_batches,
-    read_window,
     share_of,
     shares,
-    stream_options,
 )
+from mtl_ray.data.windows import PADDING_ROW_ID, local_batches, read_window, window_bytes
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
 
@@ -34,7 +34,7 @@ COLUMNS = ["numeric", "observed", "row_id"]
 GLOBAL_BATCH = 48
 
 
-def write_shard(path: Path, first: int, rows: int) -> tuple[str, int]:
+def write_shard(path: Path, first: int, rows: int, group: int = 64) -> tuple[str, int]:
     ids = np.arange(first, first + rows)
     columns = {
         "numeric": packed(np.stack([ids, -ids], axis=1).astype(np.float32)),
@@ -42,7 +42,7 @@ def write_shard(path: Path, first: int, rows: int) -> tuple[str, int]:
         "row_id": pa.array(ids),
     }
     fields = [pa.field(name, column.type, nullable=False) for name, column in columns.items()]
-    pq.write_table(pa.table(list(columns.values()), schema=pa.schema(fields)), path, row_group_size=64)
+    pq.write_table(pa.table(list(columns.values()), schema=pa.schema(fields)), path, row_group_size=group)
     return str(path), rows
 
 
@@ -73,9 +73,7 @@ def delivered(plan: BatchPlan, workers: int) -> list[list[pa.Table]]:
             time.sleep(pause)
         return blocks
 
-    stream = batch_stream(plan, COLUMNS, workers)
-    stream.context.execution_options = stream_options()
-    shards = stream.streaming_split(workers, equal=True)
+    shards = batch_stream(plan, COLUMNS, workers).streaming_split(workers, equal=True)
     return ray.get([consume.remote(shard, 0.02 * (rank == 0)) for rank, shard in enumerate(shards)])
 
 
@@ -140,6 +138,33 @@ def test_a_resumed_stream_goes_on_where_it_stood(plan: BatchPlan) -> None:
     assert len(resumed[0]) == len(rest)
 
 
+def test_rows_read_ahead_are_bounded_and_too_small_a_bound_stops_nothing(
+    plan: BatchPlan, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = window_bytes(plan, COLUMNS)
+
+    def bound(workers: int) -> float:
+        limits = batch_stream(plan, COLUMNS, workers).context.execution_options.resource_limits
+        return float(limits.object_store_memory)
+
+    assert bound(3) == 3 * READ_AHEAD_BYTES
+    monkeypatch.setattr(stream, "READ_AHEAD_BYTES", 1)
+    assert bound(3) == READ_AHEAD_WINDOWS * whole
+    monkeypatch.setattr(stream, "READ_AHEAD_WINDOWS", 0)
+    assert bound(3) == 3
+    ranks = delivered(plan, 3)
+    for number, batch in enumerate(expected(plan)):
+        assert [row for rank in ranks for row in rank[number]["row_id"].to_pylist()] == batch
+
+
+def test_the_size_of_a_window_is_told_by_its_first_row_group(tmp_path: Path) -> None:
+    chunks = chunks_of([write_shard(tmp_path / "a", 0, 5000, group=2000)], 2000)
+    plan = BatchPlan(chunks, chunks, epochs=1, global_batch_size=100, window_rows=3000, seed=0)
+    window = read_window(plan.train_segment(1).window(0), COLUMNS)
+    assert window.num_rows == 3000
+    assert window_bytes(plan, COLUMNS) == pytest.approx(window.nbytes, rel=0.3)
+
+
 def turns_while_held_back(plan: BatchPlan, seconds: float, paced: bool) -> int:
     """Turns of the scheduling loop while the reader of a stream that may hold few bytes takes nothing."""
     made = 0
@@ -150,12 +175,11 @@ def turns_while_held_back(plan: BatchPlan, seconds: float, paced: bool) -> int:
             nonlocal made
             made += 1
 
-    stream = batch_stream(replace(plan, epochs=6), COLUMNS, 1)
-    stream.context.execution_options = stream_options()
-    stream.context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=20_000)
-    pacing = stream.context.custom_execution_callback_classes if paced else []
-    stream.context.custom_execution_callback_classes = [*pacing, Turns]
-    blocks = iter(stream.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
+    held = batch_stream(replace(plan, epochs=6), COLUMNS, 1)
+    held.context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=20_000)
+    pacing = held.context.custom_execution_callback_classes if paced else []
+    held.context.custom_execution_callback_classes = [*pacing, Turns]
+    blocks = iter(held.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0))
     next(blocks)
     time.sleep(2.0)
     turns = -made

@@ -8,10 +8,11 @@ from typing import Any
 import pytest
 import ray
 
+from mtl_ray.checkpoint import ModelContext
 from mtl_ray.config import Config, parse_config
 from mtl_ray.errors import MtlRayError
 from mtl_ray.tracking import read_metrics
-from mtl_ray.training.launch import TrainingOutcome, batch_columns, train
+from mtl_ray.training.launch import TrainingOutcome, model_context, train
 from tests.fault.one_kill import OneKill, assert_same_model
 
 pytestmark = pytest.mark.usefixtures("ray_cluster")
@@ -73,13 +74,14 @@ def test_what_a_weighting_has_learnt_is_not_lost(config: Config, weighting: dict
 
 
 def test_an_error_that_would_come_again_is_not_tried_again(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The workers lack a column of their input."""
-    monkeypatch.setattr(
-        "mtl_ray.training.launch.batch_columns",
-        lambda schema: [name for name in batch_columns(schema) if name != "sample_weight"],
-    )
+    """The workers lack what a task is built with."""
+
+    def lacking(*of: Any) -> ModelContext:
+        return model_context(*of).model_copy(update={"label_statistics": {}})
+
+    monkeypatch.setattr("mtl_ray.training.launch.model_context", lacking)
     training = config.training.model_copy(update={"max_failures": 20})
-    with pytest.raises(MtlRayError, match="sample_weight") as caught:
+    with pytest.raises(MtlRayError, match=next(iter(config.tasks))) as caught:
         train(config.model_copy(update={"training": training}), lambda _: None, lambda _: None)
     assert "KeyError" in str(caught.value)
     assert "run:" in str(caught.value)

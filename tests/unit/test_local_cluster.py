@@ -13,7 +13,7 @@ from mtl_ray.local_cluster import FRUGAL
 # In a process of its own: other tests of this one hold a Ray.
 INSIDE = """
 import json, os, psutil, ray, time
-from mtl_ray.local_cluster import FRUGAL, local_cluster
+from mtl_ray.local_cluster import FRUGAL, is_local, local_cluster
 
 def ours():
     return {name: os.environ.get(name) for name in FRUGAL}
@@ -31,15 +31,15 @@ def ends(process):
         time.sleep(0.5)
     return not psutil.pid_exists(process)
 
-found = {"before": ours()}
+found = {"before": ours(), "local_before": is_local()}
 try:
     with local_cluster(2):
         inside, worker = ray.get(seen.remote())
-        found |= {"cpus": ray.cluster_resources()["CPU"], "inside": inside, "running": commands()}
+        found |= {"cpus": ray.cluster_resources()["CPU"], "local": is_local(), "inside": inside, "running": commands()}
         found |= {"idle_ends": ends(worker)}
         1 / 0
 except ZeroDivisionError:
-    found |= {"after": ours(), "ended": not ray.is_initialized(), "left": commands()}
+    found |= {"after": ours(), "ended": not ray.is_initialized(), "local_after": is_local(), "left": commands()}
 print(json.dumps(found))
 """
 
@@ -58,4 +58,5 @@ def test_frugal_unless_the_user_says_otherwise_and_gone_after_an_error() -> None
     assert found["idle_ends"], "a process without a task goes on waking up"
     assert found["after"] == found["before"] == dict.fromkeys(FRUGAL) | own
     assert found["ended"]
+    assert (found["local_before"], found["local"], found["local_after"]) == (False, True, False)
     assert not any("raylet" in command for command in found["left"])

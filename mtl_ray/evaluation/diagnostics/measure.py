@@ -11,8 +11,9 @@ import torch
 from mtl_ray.batch import Batch
 from mtl_ray.data.plan import Segment, chunks_of
 from mtl_ray.data.snapshot import Snapshot
-from mtl_ray.data.stream import PADDING_ROW_ID, batch_columns, read_window
+from mtl_ray.data.stream import batch_columns
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.data.windows import PADDING_ROW_ID, read_window
 from mtl_ray.evaluation.diagnostics.gates import gate_use
 from mtl_ray.evaluation.diagnostics.gradients import gradient_cosines
 from mtl_ray.evaluation.diagnostics.result import Diagnostics

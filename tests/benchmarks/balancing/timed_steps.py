@@ -16,7 +16,7 @@ import torch.multiprocessing as mp
 
 from mtl_ray.aggregation import AggregationContext
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
-from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.process_memory import keep_freed_memory
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import WeightingContext
 from tests.benchmarks.balancing import workload

@@ -18,7 +18,7 @@ import torch.multiprocessing as mp
 from mtl_ray.embedding_table import deferred_tables
 from mtl_ray.optim.embeddings import RowwiseAdagradConfig
 from mtl_ray.optim.sharded import ShardingRequest, shard_tables
-from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.process_memory import keep_freed_memory
 from tests.benchmarks.embedding_scale.steps import (
     BATCH,
     CPU,

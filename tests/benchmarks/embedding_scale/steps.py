@@ -14,9 +14,9 @@ from mtl_ray.models import MultiTaskModel
 from mtl_ray.models.encoders import FeatureEncoderConfig
 from mtl_ray.models.sharing.mmoe import MMoEConfig
 from mtl_ray.optim import OptimizerConfig, ScheduleConfig, build_optimizer, build_schedule
+from mtl_ray.process_memory import keep_freed_memory
 from mtl_ray.schema import BatchSchema, CategoricalFeature, LabelStatistics
 from mtl_ray.tasks import BinaryTaskConfig, Task
-from mtl_ray.training.memory import keep_freed_memory
 from mtl_ray.training.step import TrainStep
 from mtl_ray.weighting import StaticWeightingConfig, WeightingContext
 from tests.benchmarks.measure import Side

@@ -16,7 +16,7 @@ from torch import nn
 
 from mtl_ray.batch import Batch
 from mtl_ray.data.snapshot import open_snapshot
-from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.process_memory import keep_freed_memory
 from mtl_ray.training.validation import Groups, validate
 from tests.benchmarks.quality.encoded_rows import EncodedRows
 from tests.benchmarks.train_throughput.workload import configured

@@ -19,8 +19,9 @@ from mtl_ray.checkpoint import ModelContext
 from mtl_ray.config import Config
 from mtl_ray.data.plan import Segment
 from mtl_ray.data.snapshot import Snapshot
-from mtl_ray.data.stream import batch_columns, read_window
+from mtl_ray.data.stream import batch_columns
 from mtl_ray.data.tensors import to_batch
+from mtl_ray.data.windows import read_window
 from mtl_ray.training.launch import plan_batches
 from mtl_ray.training.state import TrainingState
 from mtl_ray.training.step import TrainStep

@@ -11,7 +11,7 @@ import pytest
 CODE = """
 import resource, sys, threading
 import numpy as np
-from mtl_ray.training.memory import keep_freed_memory
+from mtl_ray.process_memory import keep_freed_memory
 if sys.argv[1] == "keep":
     assert keep_freed_memory()
 def touch():

@@ -1,4 +1,4 @@
-"""The C library's memory, as a training wants it."""
+"""The C library's memory, as a process wants it that does the same again and again."""
 
 from __future__ import annotations
 
