@@ -22,6 +22,7 @@ PACKAGES = ("mtl-ray", "torch", "ray", "torch-rechub", "deepctr-torch", "numpy")
 HERE = f"tests.benchmarks.{NAME}"
 PER_WORKER, EPOCHS = 4096, 2
 OVER_BARE, OVER_PEERS = 0.9, 3.0
+BARE, BARE_WITH_OURS = "by hand", "by hand, our exchange of rows"
 PEERS = ("rechub", "rechub_in_memory", "deepctr")
 
 
@@ -55,7 +56,8 @@ def main(
         peer = {"snapshot": snapshot, "rows": peer_rows, "batch_size": PER_WORKER * workers}
         sides = {
             "ours": (f"{HERE}.ours:job", training),
-            "by hand": (f"{HERE}.bare:loop", training),
+            BARE: (f"{HERE}.bare:loop", training),
+            BARE_WITH_OURS: (f"{HERE}.bare:loop", {**training, "our_exchange": True}),
             **{name: (f"{HERE}.peers:{name}", peer) for name in PEERS},
         }
         found: dict[str, list[Measured]] = {name: [] for name in sides}
@@ -111,7 +113,7 @@ def _line(name: str, runs: list[Measured]) -> list[str]:
 
 
 def _verdicts(found: dict[str, list[Measured]]) -> tuple[Verdict, ...]:
-    goals = {"by hand": OVER_BARE, **dict.fromkeys(PEERS, OVER_PEERS)}
+    goals = {BARE: OVER_BARE, BARE_WITH_OURS: OVER_BARE, **dict.fromkeys(PEERS, OVER_PEERS)}
     verdicts: list[Verdict] = []
     for name, goal in goals.items():
         pairs: list[Any] = [

@@ -1,6 +1,8 @@
 """A training loop by hand: tensors in memory, processes of torch.multiprocessing, DistributedDataParallel.
 
-Model, optimizer, clipping and the exchange of the embedding rows are ours; batches, epochs and losses are not.
+Model, optimizer and clipping are ours; batches, epochs and losses are not. The gradients of the embedding rows are
+brought together by DistributedDataParallel, as in any loop by hand, or by this package's own exchange: then all that is
+left of the difference is the way of the rows from the snapshot to the step, and what Ray takes.
 """
 
 from __future__ import annotations
@@ -8,13 +10,16 @@ from __future__ import annotations
 import json
 import tempfile
 import time
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 import torch.multiprocessing as mp
+from torch import nn
 from torch.nn.functional import binary_cross_entropy_with_logits
 from torch.nn.parallel import DistributedDataParallel
 
@@ -36,6 +41,7 @@ class Loop:
 
     config: Config
     snapshot: Snapshot
+    our_exchange: bool
 
     def warm_up(self) -> None:
         """Nothing: imports are done."""
@@ -44,7 +50,7 @@ class Loop:
         """Samples a second over all processes, of each epoch."""
         workers = self.config.training.workers.max
         with tempfile.TemporaryDirectory() as folder:
-            mp.spawn(train_rank, args=(workers, self.config, self.snapshot, folder), nprocs=workers)
+            mp.spawn(train_rank, args=(workers, self.config, self.snapshot, self.our_exchange, folder), nprocs=workers)
             found: list[float] = json.loads((Path(folder) / "rates.json").read_text())
             return found
 
@@ -53,7 +59,7 @@ class Loop:
         return {"samples_per_second": result}
 
 
-def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, folder: str) -> None:
+def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, our_exchange: bool, folder: str) -> None:
     """One process with one thread."""
     torch.set_num_threads(1)
     dist.init_process_group("gloo", init_method=f"file://{folder}/store", rank=rank, world_size=workers)
@@ -63,9 +69,11 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
     model = config.model.build(snapshot.schema, tasks)
     optimizer = build_optimizer(config.training.optimizer, model)
     tables = sparse_tables(model)
-    exchange_rows = RowExchange(tables)
-    names = [name for name, parameter in model.named_parameters() if any(parameter is table for table in tables)]
-    DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
+    merge_rows: Callable[[], None] = partial(coalesce, tables)
+    if our_exchange:
+        merge_rows = RowExchange(tables)
+        names = [name for name, parameter in model.named_parameters() if any(parameter is table for table in tables)]
+        DistributedDataParallel._set_params_and_buffers_to_ignore_for_model(model, names)
     wrapped = DistributedDataParallel(model, broadcast_buffers=False, gradient_as_bucket_view=True)
     rows = EncodedRows.read(snapshot, "train").batch
     own = torch.arange(rank, len(rows) // workers * workers, workers)
@@ -85,7 +93,7 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
                 for at, name in enumerate(tasks)
             ]
             torch.stack(losses).sum().backward()
-            exchange_rows()
+            merge_rows()
             if config.training.clip_norm is not None:
                 clip_gradients(model.parameters(), config.training.clip_norm)
             optimizer.step()
@@ -96,6 +104,15 @@ def train_rank(rank: int, workers: int, config: Config, snapshot: Snapshot, fold
     dist.destroy_process_group()
 
 
-def loop(folder: str, snapshot: str, workers: int, epochs: int, options: dict[str, Any]) -> Side:
+def coalesce(tables: Sequence[nn.Parameter]) -> None:
+    """Each row of the gradients once, as the optimizer and clipping need it."""
+    for table in tables:
+        if table.grad is not None:
+            table.grad = table.grad.coalesce()
+
+
+def loop(
+    folder: str, snapshot: str, workers: int, epochs: int, options: dict[str, Any], our_exchange: bool = False
+) -> Side:
     """Target of `measure`; `options` of `configured`."""
-    return Loop(configured(folder, workers, epochs, **options), open_snapshot(snapshot))
+    return Loop(configured(folder, workers, epochs, **options), open_snapshot(snapshot), our_exchange)

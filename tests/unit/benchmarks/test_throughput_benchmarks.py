@@ -46,9 +46,10 @@ def test_the_workload_has_the_features_that_it_promises(small: tuple[str, str]) 
     assert 0 < rates["purchase"] < rates["cart"] < rates["click"]  # type: ignore[operator]
 
 
-def test_the_loop_by_hand_trains_on_two_processes(small: tuple[str, str]) -> None:
+@pytest.mark.parametrize("our_exchange", [False, True])
+def test_the_loop_by_hand_trains_on_two_processes(small: tuple[str, str], our_exchange: bool) -> None:
     folder, snapshot = small
-    rates = Loop(configured(folder, workers=2, epochs=2, per_worker=512), open_snapshot(snapshot)).run()
+    rates = Loop(configured(folder, workers=2, epochs=2, per_worker=512), open_snapshot(snapshot), our_exchange).run()
     assert len(rates) == 2
     assert min(rates) > 0
 
