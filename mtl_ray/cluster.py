@@ -20,9 +20,12 @@ from mtl_ray.errors import ConfigError
 from mtl_ray.local_cluster import local_cluster
 from mtl_ray.ray_address import check_answers, no_answer
 
+DATA_CPUS = 2
+"""Logical CPUs of a local cluster beyond those that the workers reserve, so that Ray Data always finds a slot, also
+where the drivers of trials take a hundredth of one each."""
+
 READING_CPUS = 1
-"""CPUs beyond those that the workers reserve: without one Ray Data reads nothing, and all wait. On a machine without a
-core for it a second reader would only keep the workers from theirs."""
+"""CPUs of a cluster beyond those that the workers reserve: without one Ray Data reads nothing, and all wait."""
 
 NODES_JOIN_SECONDS = 15.0
 """For how long nodes may be missing from a cluster that does not scale itself."""
@@ -37,7 +40,7 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
 
     Joins the Ray that this process already uses, else the cluster that RAY_ADDRESS names (as in a submitted Ray
     job), else starts a local cluster and stops it afterwards. CPUs are logical in Ray: the local cluster offers at
-    least `worker_cpus` + READING_CPUS, also on a machine with fewer cores, because a training whose workers hold every
+    least `worker_cpus` + DATA_CPUS, also on a machine with fewer cores, because a training whose workers hold every
     CPU would wait for its own input for ever. Raises ClusterError where no cluster answers at RAY_ADDRESS.
     """
     if ray.is_initialized():
@@ -45,7 +48,7 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
-    local_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + READING_CPUS)
+    local_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
     # Ray prints what its raylet warns of to stdout, some of it not before it shuts down; stdout is the result's alone.
     with redirect_stdout(sys.stderr), _joined(address) if address else local_cluster(local_cpus):
         _quiet()

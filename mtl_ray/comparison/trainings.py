@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mtl_ray.cluster import READING_CPUS, check_resources, ray_session
+from mtl_ray.cluster import DATA_CPUS, check_resources, ray_session
 from mtl_ray.comparison.folder import ComparisonFolder
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
@@ -84,7 +84,7 @@ def train_all(
 def _room(cpus: float, gpus: int) -> int:
     """How many trainings the cluster has room for beside their reading of data."""
     present = ray.cluster_resources()
-    room = (present.get("CPU", 0.0) - READING_CPUS) // cpus
+    room = (present.get("CPU", 0.0) - DATA_CPUS) // cpus
     if gpus:
         room = min(room, present.get("GPU", 0.0) // gpus)
     return max(1, int(room))
