@@ -42,7 +42,8 @@ def batch_stream(plan: BatchPlan, columns: list[str], workers: int) -> ray.data.
     Such a part is an Arrow stream with a record batch for the rank's share of each global batch; `shares` reads it. Ray
     Data spends milliseconds on each block, whatever its size, and a window has many batches. Row k * workers + r is of
     rank r, and a block by itself: under `preserve_order` and an equal `streaming_split`, Ray hands the blocks out in
-    turn, so that rank r receives exactly its shares, in order.
+    turn, so that rank r receives exactly its shares, in order. Its context holds the execution options for that, and
+    how many bytes may be read ahead.
 
     Args:
         plan: what to read.
@@ -82,9 +83,7 @@ class WindowSource(Datasource):
         metadata = BlockMetadata(num_rows=self._workers, size_bytes=None, exec_stats=None, input_files=None)
         return [
             ReadTask(
-                WindowRead(
-                    segment.window(window), skipped, segment.global_batch_size, tuple(self._columns), self._workers
-                ),
+                WindowRead(segment.window(window), skipped, segment.global_batch_size, self._columns, self._workers),
                 metadata,
             )
             for segment, window, skipped in self._plan.items
@@ -99,14 +98,14 @@ class WindowRead:
     skipped: int
     """Global batches at the beginning of the window to leave out."""
     global_batch_size: int
-    columns: tuple[str, ...]
+    columns: list[str]
     workers: int
 
     def __call__(self) -> Iterator[pa.Table]:
-        """One row a rank."""
+        """The window's row of `batch_stream` for each rank, in rank order, each a table by itself."""
         keep_freed_memory()
         pa.set_memory_pool(pa.system_memory_pool())
-        table = read_window(self.window, list(self.columns)).slice(self.skipped * self.global_batch_size)
+        table = read_window(self.window, self.columns).slice(self.skipped * self.global_batch_size)
         parts = _by_rank(table, self.workers, self.global_batch_size)
         for rank in range(self.workers):
             yield parts.slice(rank, 1)

@@ -54,15 +54,15 @@ class TrainingPlace(Protocol):
 
 
 class RayTrainPlace:
-    """A Ray Train worker.
-
-    Attributes:
-        board: handle of the `ProgressBoard` actor that records go to.
-        checkpoints: folder or URI of the run's.
-        columns: of the snapshot, to read.
-    """
+    """A Ray Train worker."""
 
     def __init__(self, board: Any, checkpoints: str, columns: list[str]) -> None:
+        """
+        Args:
+            board: handle of the `ProgressBoard` actor that records go to.
+            checkpoints: folder or URI of the run's.
+            columns: of the snapshot, to read.
+        """
         self._board = board
         self._checkpoints = checkpoints
         self._columns = columns
