@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
+import psutil
 import ray
 from ray._private import worker
+from ray._private.ray_constants import PROCESS_TYPE_RAYLET
 
 from mtl_ray.environment import unless_set
 
@@ -28,6 +30,9 @@ A local Ray (2.60) is more than ten processes. Each wakes up a hundred times a s
 rank up, for which all ranks wait: with two workers on two cores eight of them cost 8 % of the training's speed.
 """
 
+SECONDS_TO_END = 5.0
+"""For processes of the cluster once Ray has stopped."""
+
 
 def is_local() -> bool:
     """Whether the Ray that we are connected to was started by this process, and ends with it."""
@@ -37,7 +42,7 @@ def is_local() -> bool:
 
 @contextmanager
 def local_cluster(num_cpus: int) -> Iterator[None]:
-    """Start a cluster with `num_cpus` logical CPUs, connected to; stopped where the block ends."""
+    """Start a cluster with `num_cpus` logical CPUs, connected to; stopped where the block ends, every process of it."""
     with unless_set(FRUGAL):
         try:
             ray.init(
@@ -47,4 +52,25 @@ def local_cluster(num_cpus: int) -> Iterator[None]:
             worker._global_node.kill_log_monitor(check_alive=False)
             yield
         finally:
+            workers = _worker_processes()
             ray.shutdown()
+            _end(workers)
+
+
+def _worker_processes() -> list[psutil.Process]:
+    node = worker._global_node
+    raylets = [] if node is None else node.all_processes.get(PROCESS_TYPE_RAYLET, [])
+    found: list[psutil.Process] = []
+    for raylet in raylets:
+        with suppress(psutil.NoSuchProcess):
+            found += psutil.Process(raylet.process.pid).children(recursive=True)
+    return found
+
+
+def _end(processes: list[psutil.Process]) -> None:
+    """Kill those that are still there in a while: Ray (2.60) forgets an actor as soon as it begins to exit, and leaves
+    one that hangs in its exit behind."""
+    _, hanging = psutil.wait_procs(processes, timeout=SECONDS_TO_END)
+    for process in hanging:
+        with suppress(psutil.NoSuchProcess):
+            process.kill()

@@ -49,7 +49,7 @@ def test_what_ray_prints_at_its_end_stays_out_of_stdout(
 ) -> None:
     """Ray holds lines that it has seen twice back until it shuts down, and prints them to stdout then."""
     monkeypatch.setattr("ray.init", lambda **_: sys.stdout.write("started\n"))
-    monkeypatch.setattr("ray._private.worker._global_node", Mock())
+    monkeypatch.setattr("ray._private.worker._global_node", Mock(all_processes={}))
     monkeypatch.setattr("ray.shutdown", lambda: sys.stdout.write("held back\n"))
     with ray_session(1):
         sys.stdout.write("in between\n")

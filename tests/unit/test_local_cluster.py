@@ -12,7 +12,7 @@ from mtl_ray.local_cluster import FRUGAL
 
 # In a process of its own: other tests of this one hold a Ray.
 INSIDE = """
-import json, os, psutil, ray, time
+import atexit, json, os, psutil, ray, time
 from mtl_ray.local_cluster import FRUGAL, is_local, local_cluster
 
 def ours():
@@ -24,6 +24,12 @@ def commands():
 @ray.remote(num_cpus=1)
 def seen():
     return ours(), os.getpid()
+
+@ray.remote(num_cpus=0)
+class HangsInItsExit:
+    def process(self):
+        atexit.register(time.sleep, 1000)
+        return os.getpid()
 
 def ends(process):
     deadline = time.monotonic() + 60
@@ -37,9 +43,14 @@ try:
         inside, worker = ray.get(seen.remote())
         found |= {"cpus": ray.cluster_resources()["CPU"], "local": is_local(), "inside": inside, "running": commands()}
         found |= {"idle_ends": ends(worker)}
+        actor = HangsInItsExit.remote()
+        hanging = ray.get(actor.process.remote())
+        del actor
+        time.sleep(2)
         1 / 0
 except ZeroDivisionError:
     found |= {"after": ours(), "ended": not ray.is_initialized(), "local_after": is_local(), "left": commands()}
+    found |= {"hanging_ends": ends(hanging)}
 print(json.dumps(found))
 """
 
@@ -56,6 +67,7 @@ def test_frugal_unless_the_user_says_otherwise_and_gone_after_an_error() -> None
     assert any("raylet" in command for command in found["running"])
     assert not any("log_monitor" in command for command in found["running"])
     assert found["idle_ends"], "a process without a task goes on waking up"
+    assert found["hanging_ends"], "an actor outlives its cluster"
     assert found["after"] == found["before"] == dict.fromkeys(FRUGAL) | own
     assert found["ended"]
     assert (found["local_before"], found["local"], found["local_after"]) == (False, True, False)

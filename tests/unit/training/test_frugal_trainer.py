@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 import pytest
 from ray.train import ScalingConfig
 from ray.train.torch import TorchTrainer
@@ -24,4 +27,17 @@ def test_only_actors_without_a_use_are_left_out(
     monkeypatch.setattr(frugal_trainer, "is_local", lambda: local)
     ray_trains = callbacks(TorchTrainer)
     assert left_out <= set(ray_trains), "Ray Train has other callbacks now"
-    assert callbacks(FrugalTrainer) == [name for name in ray_trains if name not in left_out]
+    assert callbacks(FrugalTrainer) == [name for name in ray_trains if name not in left_out] + ["EndOfController"]
+
+
+HANGING = """
+import ctypes
+from mtl_ray.training.frugal_trainer import EndOfController
+libc = ctypes.CDLL(None)
+libc.__cxa_atexit(libc.pause, None, None)
+EndOfController().after_controller_start(None)
+"""
+
+
+def test_a_controller_ends_though_its_destructors_hang() -> None:
+    subprocess.run([sys.executable, "-c", HANGING], check=True, timeout=120)
