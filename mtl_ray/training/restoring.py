@@ -25,9 +25,8 @@ def newest_intact(checkpoints: str) -> Iterator[tuple[Path, TrainingPosition] | 
     Only what Ray Train has recorded counts, so that every process that asks before the next report gets the same
     answer. `checkpoints`: folder or URI. Raises CheckpointError where there are checkpoints and none is whole.
     """
-    recorded = _recorded(checkpoints)
     damage: CheckpointError | None = None
-    for checkpoint in recorded:
+    for checkpoint in recorded(checkpoints):
         with checkpoint.as_directory() as name:
             folder = Path(name)
             try:
@@ -48,9 +47,12 @@ def newest_intact(checkpoints: str) -> Iterator[tuple[Path, TrainingPosition] | 
     yield None
 
 
-def _recorded(checkpoints: str) -> list[ray.train.Checkpoint]:
-    """Newest first; their names begin with their time. One whose files are there, but whose driver was lost before it
-    could record it, does not count, the first of a run like any other."""
+def recorded(checkpoints: str) -> list[ray.train.Checkpoint]:
+    """The checkpoints that Ray Train knows of, the newest first; their names begin with their time.
+
+    One whose files are there, but whose driver was lost before it could record it, does not count, the first of a run
+    like any other.
+    """
     if not is_file(below(checkpoints, CHECKPOINT_MANAGER_SNAPSHOT_FILENAME)):
         return []
     result = ray.train.Result.from_path(checkpoints)

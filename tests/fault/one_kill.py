@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,9 @@ import torch
 
 from mtl_ray.checkpoint import load_checkpoint
 from mtl_ray.config import Config
+from mtl_ray.run_folder import CHECKPOINTS
 from mtl_ray.training.launch import TrainingOutcome, train
+from mtl_ray.training.restoring import recorded
 
 
 class OneKill:
@@ -19,12 +22,15 @@ class OneKill:
 
     Attributes:
         resumed: steps after which workers began, in order.
+        recorded: steps of the checkpoints that Ray Train knew of when the worker was killed, the newest first.
     """
 
-    def __init__(self, config: Config, before: Callable[[Path], None] = lambda _: None) -> None:
-        """`before`: called with the run folder, just before the kill."""
+    def __init__(self, config: Config, tear: bool = False) -> None:
+        """`tear`: leave half of the weights of the newest checkpoint that Ray Train knows of, and of any that it does
+        not know of yet, as a node that dies while it writes does."""
         self.resumed: list[int] = []
-        self._before = before
+        self.recorded: list[int] = []
+        self._tear = tear
         self._killed = False
         self._place: Path | None = None
         self.outcome: TrainingOutcome = train(config, self._say, self._show)
@@ -38,12 +44,25 @@ class OneKill:
         if record["kind"] == "start":
             self.resumed.append(record["step"])
         if not self._killed and record["kind"] == "step" and record["epoch"] == 2 and record["epoch_step"] >= 6:
-            assert self._place is not None
-            self._before(self._place)
             processes = psutil.Process().children(recursive=True)
             workers = [process for process in processes if "TrainWorker" in " ".join(process.cmdline())]
+            # This thread is seconds behind the workers, which go on writing checkpoints meanwhile.
+            for worker in workers:
+                worker.suspend()
+            self._look_and_tear()
             workers[0].kill()
+            for worker in workers[1:]:
+                worker.resume()
             self._killed = True
+
+    def _look_and_tear(self) -> None:
+        assert self._place is not None
+        folders = [Path(known.path) for known in recorded(str(self._place / CHECKPOINTS))]
+        self.recorded = [json.loads((folder / "position.json").read_text())["step"] for folder in folders]
+        if self._tear:
+            for file in self._place.glob(f"{CHECKPOINTS}/checkpoint_*/model.safetensors"):
+                if file.parent.name >= folders[0].name:
+                    os.truncate(file, file.stat().st_size // 2)
 
 
 def assert_same_model(one: TrainingOutcome, other: TrainingOutcome) -> None:
