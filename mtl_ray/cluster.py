@@ -7,7 +7,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager, redirect_stdout
 from typing import NamedTuple
 
@@ -15,17 +15,14 @@ import ray
 import ray.data
 import torch
 
-from mtl_ray.autoscaler import Bundle, cannot_grow_for, scales_itself
+from mtl_ray.autoscaler import cannot_grow_for, scales_itself
 from mtl_ray.errors import ConfigError
 from mtl_ray.local_cluster import local_cluster
 from mtl_ray.ray_address import check_answers, no_answer
 
-DATA_CPUS = 2
-"""Logical CPUs of a local cluster beyond those that the workers reserve, so that Ray Data always finds a slot, also
-where the drivers of trials take a hundredth of one each."""
-
-READING_CPUS = 1
-"""CPUs of a cluster beyond those that the workers reserve: without one Ray Data reads nothing, and all wait."""
+DRIVER_MEMORY = 800 * 2**20
+"""Bytes to reserve for a training's driver in a process of Ray's, and the controller that Ray Train starts beside it.
+No CPU: the least part of one would leave no room for workers that are to have every CPU of the cluster."""
 
 NODES_JOIN_SECONDS = 15.0
 """For how long nodes may be missing from a cluster that does not scale itself."""
@@ -40,15 +37,15 @@ def ray_session(worker_cpus: float) -> Iterator[None]:
 
     Joins the Ray that this process already uses, else the cluster that RAY_ADDRESS names (as in a submitted Ray
     job), else starts a local cluster and stops it afterwards. CPUs are logical in Ray: the local cluster offers at
-    least `worker_cpus` + DATA_CPUS, also on a machine with fewer cores, because a training whose workers hold every
-    CPU would wait for its own input for ever. Raises ClusterError where no cluster answers at RAY_ADDRESS.
+    least `worker_cpus`, also on a machine with fewer cores. Raises ClusterError where no cluster answers at
+    RAY_ADDRESS.
     """
     if ray.is_initialized():
         _quiet()
         yield
         return
     address = os.environ.get("RAY_ADDRESS")
-    local_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus) + DATA_CPUS)
+    local_cpus = max(os.cpu_count() or 1, math.ceil(worker_cpus))
     # Ray prints what its raylet warns of to stdout, some of it not before it shuts down; stdout is the result's alone.
     with redirect_stdout(sys.stderr), _joined(address) if address else local_cluster(local_cpus):
         _quiet()
@@ -75,15 +72,15 @@ class Machine(NamedTuple):
     gpus: int
 
 
-def machines() -> tuple[list[Machine], bool]:
-    """The nodes of the cluster that RAY_ADDRESS names, or that we are connected to, and True; or this machine, and
-    False. Nodes without a CPU are left out."""
+def machines() -> list[Machine]:
+    """The nodes of the cluster that RAY_ADDRESS names, or that we are connected to; or this machine. Nodes without a
+    CPU are left out."""
     if not (ray.is_initialized() or os.environ.get("RAY_ADDRESS")):
-        return [Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())], False
+        return [Machine(len(os.sched_getaffinity(0)), torch.cuda.device_count())]
     with ray_session(0.0):
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     found = [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
-    return [machine for machine in found if machine.cpus], True
+    return [machine for machine in found if machine.cpus]
 
 
 def check_resources(worker_cpus: float, gpus: int) -> None:
@@ -116,26 +113,24 @@ def check_resources(worker_cpus: float, gpus: int) -> None:
         )
 
 
-def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool, most: int | None = None) -> None:
+def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool) -> None:
     """Raise ConfigError where the cluster that we are connected to can never offer the workers their resources.
 
-    `most`: as many as there is room for will be started, up to so many; they must not take every CPU of the nodes.
     It is judged by its nodes, whoever holds them now, for which a cluster that is just starting is given
     `NODES_JOIN_SECONDS`. One that scales itself and has too few is judged by what its autoscaler says.
     """
-    cpus = workers * cpus_per_worker + READING_CPUS
+    cpus = workers * cpus_per_worker
     scales = scales_itself()
     deadline = time.monotonic() + (0.0 if scales else NODES_JOIN_SECONDS)
     while True:
         places, free_cpus, gpus = _of_nodes(cpus_per_worker)
         if places >= workers and free_cpus >= cpus and gpus >= workers * use_gpu:
-            _check_reading(min(places, most or workers), cpus_per_worker, free_cpus)
             return
         if time.monotonic() >= deadline:
             break
         time.sleep(0.5)
     if scales:
-        check_growth(workers, cpus_per_worker, float(use_gpu), [{"CPU": READING_CPUS}])
+        check_growth(workers, cpus_per_worker, float(use_gpu))
         return
     _check_fits(free_cpus, gpus, workers, cpus, use_gpu)
     if places < workers:
@@ -147,24 +142,13 @@ def check_cluster(workers: int, cpus_per_worker: float, use_gpu: bool, most: int
         )
 
 
-def _check_reading(workers: int, cpus_per_worker: float, cpus: float) -> None:
-    if workers * cpus_per_worker + READING_CPUS > cpus:
-        raise ConfigError(
-            "As many workers as the cluster has room for would take every CPU, and none would be left for the input.",
-            where="training.workers.max, training.cpus_per_worker",
-            found=f"{workers} workers of {cpus_per_worker:g} CPUs, and {cpus:g} CPUs",
-            allowed=f"{READING_CPUS} CPU more than the workers take",
-            fix="fewer workers at most, or a cpus_per_worker that leaves a CPU of a node over",
-        )
-
-
-def check_growth(workers: int, cpus_per_worker: float, gpus_per_worker: float, beside: Sequence[Bundle] = ()) -> None:
+def check_growth(workers: int, cpus_per_worker: float, gpus_per_worker: float) -> None:
     """Raise ConfigError where the autoscaler of the cluster says that it has no nodes for the workers.
 
-    It counts what others hold as gone, and cannot know when they end. `beside`: resources that are needed with them.
+    It counts what others hold as gone, and cannot know when they end.
     """
     worker = {"CPU": cpus_per_worker, **({"GPU": gpus_per_worker} if gpus_per_worker else {})}
-    if cannot_grow_for([worker] * workers + [*beside]):
+    if cannot_grow_for([worker] * workers):
         each = f"{cpus_per_worker:g} CPUs" + (f" and {gpus_per_worker:g} GPUs" if gpus_per_worker else "")
         raise ConfigError(
             "The cluster has no room for so many workers, and cannot grow for them.",
@@ -186,7 +170,7 @@ def _check_fits(cpus: float, gpus: float, workers: int, needed: float, use_gpu: 
         raise ConfigError(
             "The cluster is too small for so many workers.",
             where="training.workers * training.cpus_per_worker",
-            found=f"{needed:g} CPUs with the {READING_CPUS} that the input needs; the cluster has {cpus:g}",
+            found=f"{needed:g} CPUs; the cluster has {cpus:g}",
             fix="fewer workers, training.cpus_per_worker, or a larger cluster",
         )
     if use_gpu and workers > gpus:

@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mtl_ray.cluster import DATA_CPUS, check_resources, ray_session
+from mtl_ray.cluster import DRIVER_MEMORY, check_resources, ray_session
 from mtl_ray.comparison.folder import ComparisonFolder
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
@@ -60,8 +60,7 @@ def train_all(
         configs: with names of their own; each has been checked against the snapshot.
         snapshot: verified.
         split: part to evaluate on.
-        parallel: trainings at a time; None: as many as the CPUs (and GPUs) have room for, at least one. On a cluster it
-            must fit what the cluster has: workers that hold every CPU wait for their own input for ever.
+        parallel: trainings at a time; None: as many as the CPUs (and GPUs) have room for, at least one.
         folder: keeps the runs' places.
         say: told of beginnings, epochs and ends.
 
@@ -82,9 +81,9 @@ def train_all(
 
 
 def _room(cpus: float, gpus: int) -> int:
-    """How many trainings the cluster has room for beside their reading of data."""
+    """How many trainings the cluster has room for."""
     present = ray.cluster_resources()
-    room = (present.get("CPU", 0.0) - DATA_CPUS) // cpus
+    room = present.get("CPU", 0.0) // cpus
     if gpus:
         room = min(room, present.get("GPU", 0.0) // gpus)
     return max(1, int(room))
@@ -100,7 +99,7 @@ def _run(
     say: Say,
 ) -> dict[str, Done]:
     # One process each: torch and its threads go with the training. Ray Train starts lost workers again itself.
-    drive = ray.remote(num_cpus=0, max_calls=1, max_retries=0)(train_and_evaluate)
+    drive = ray.remote(num_cpus=0, memory=DRIVER_MEMORY, max_calls=1, max_retries=0)(train_and_evaluate)
     waiting, done = list(configs), dict[str, Done]()
     running: dict[Any, str] = {}
     try:

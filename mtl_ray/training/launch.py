@@ -136,7 +136,7 @@ def _trained(
     training = config.training
     workers = training.workers
     with ray_session(workers.max * training.cpus_per_worker):
-        check_cluster(workers.min, training.cpus_per_worker, training.use_gpu, workers.max)
+        check_cluster(workers.min, training.cpus_per_worker, training.use_gpu)
         say("Ray is up, workers are starting")
         result = fit(config, snapshot, plan, run, records.receive)
         if "failed" in result.return_value:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from mtl_ray.cluster import READING_CPUS, Machine, machines
+from mtl_ray.cluster import Machine, machines
 from mtl_ray.config import Config
 from mtl_ray.config.workers import WorkersConfig
 from mtl_ray.errors import ConfigError
@@ -28,16 +28,15 @@ def with_workers(config: Config) -> tuple[Config, str | None]:
     if not config.training.workers.auto:
         return config, None
     training = config.training
-    here, on_cluster = machines()
+    here = machines()
     cpus = training.cpus_per_worker
     if training.use_gpu:
         room = sum(machine.gpus for machine in here)
         why = f"one for each of {room} GPU{'s' if room != 1 else ''}"
     else:
         if "cpus_per_worker" not in training.model_fields_set:
-            cpus = _threads(here, READING_CPUS if on_cluster else 0)
-        spare = READING_CPUS if on_cluster else 0
-        room = sum(int((machine.cpus - spare) // cpus) for machine in here)
+            cpus = _threads(here)
+        room = sum(int(machine.cpus // cpus) for machine in here)
         cores = sum(machine.cpus for machine in here)
         why = f"{cores} cores, up to {MOST_THREADS} threads a worker before a second one"
         if any(machine.gpus for machine in here):
@@ -59,7 +58,7 @@ def with_workers(config: Config) -> tuple[Config, str | None]:
     return config.model_copy(update={"training": chosen}), words
 
 
-def _threads(here: Sequence[Machine], spare: int) -> int:
+def _threads(here: Sequence[Machine]) -> int:
     """Of each worker, as the smallest machine has them."""
-    cores = max(1, min((machine.cpus for machine in here), default=1) - spare)
+    cores = max(1, min((machine.cpus for machine in here), default=1))
     return cores // math.ceil(cores / MOST_THREADS)

@@ -84,7 +84,9 @@ class RayTrainPlace:
         nodes = distributed.gather(ray.get_runtime_context().get_node_id())
         made = b""
         if distributed.rank() == 0:
-            stream = batch_stream(plan, self._columns, distributed.world_size())
+            # A node without CPUs is a head that is to be left alone.
+            reading = {node["NodeID"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")}
+            stream = batch_stream(plan, self._columns, distributed.world_size(), reading | set(nodes))
             made = ray.cloudpickle.dumps(stream.streaming_split(len(nodes), equal=True, locality_hints=nodes))
         shards: list[ray.data.DataIterator] = ray.cloudpickle.loads(distributed.gather(made)[0])
         return shards[distributed.rank()]

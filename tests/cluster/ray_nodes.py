@@ -20,8 +20,8 @@ from tests.ray_head import TOKEN, RayHead
 ROOT = Path(__file__).parents[2]
 SECONDS = 600
 """Longer than a busy machine takes for anything here."""
-CPUS = 3
-"""Of a worker node: room for one training worker of two CPUs, and for who reads its input."""
+CPUS = 2
+"""Of a worker node: room for one training worker of two CPUs."""
 
 _STORE = "--object-store-memory=150000000"
 

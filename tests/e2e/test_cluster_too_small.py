@@ -21,9 +21,9 @@ from ray.cluster_utils import Cluster
 from mtl_ray import cluster as ours
 from mtl_ray.errors import ConfigError
 
-def said(workers, cpus_per_worker, use_gpu=False, most=None):
+def said(workers, cpus_per_worker, use_gpu=False):
     try:
-        ours.check_cluster(workers, cpus_per_worker, use_gpu, most)
+        ours.check_cluster(workers, cpus_per_worker, use_gpu)
     except ConfigError as error:
         return str(error)
 
@@ -32,11 +32,10 @@ node = {"num_cpus": 4, "object_store_memory": 80_000_000}
 nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
 try:
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")
-    alone = {"all but one": said(3, 1), "every CPU": said(4, 1), "GPU": said(1, 1, use_gpu=True)}
-    alone |= {"up to three": said(1, 1, most=3), "up to nine": said(1, 1, most=9), "larger": said(1, 3, most=9)}
+    alone = {"every CPU": said(4, 1), "one more": said(5, 1), "GPU": said(1, 1, use_gpu=True)}
     nodes.add_node(**node)
     nodes.wait_for_nodes()
-    outcome = {"alone": alone, "two": {"seven": said(7, 1), "one too large": said(1, 5), "two": said(2, 3)}}
+    outcome = {"alone": alone, "two": {"eight": said(8, 1), "one too large": said(1, 5), "two": said(2, 4)}}
     with open(sys.argv[1], "w") as file:
         json.dump(outcome, file)
 finally:
@@ -59,15 +58,14 @@ def said(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
 
 
 def test_what_fits_is_allowed(said: dict[str, Any]) -> None:
-    assert said["alone"]["all but one"] is None
-    assert said["two"]["seven"] is None
+    assert said["alone"]["every CPU"] is None
+    assert said["two"]["eight"] is None
     assert said["two"]["two"] is None
 
 
 def test_too_few_cpus(said: dict[str, Any]) -> None:
-    """Workers that hold every one would leave none to read their input."""
-    assert "too small for so many workers" in said["alone"]["every CPU"]
-    assert "5 CPUs with the 1 that the input needs; the cluster has 4" in said["alone"]["every CPU"]
+    assert "too small for so many workers" in said["alone"]["one more"]
+    assert "5 CPUs; the cluster has 4" in said["alone"]["one more"]
 
 
 def test_too_few_gpus(said: dict[str, Any]) -> None:
@@ -78,12 +76,3 @@ def test_too_few_gpus(said: dict[str, Any]) -> None:
 def test_a_worker_that_fits_on_no_node(said: dict[str, Any]) -> None:
     assert "No node of the cluster is large enough" in said["two"]["one too large"]
     assert "1 workers of 5 CPUs, and places for 0" in said["two"]["one too large"]
-
-
-def test_workers_that_come_must_leave_a_cpu_for_the_input(said: dict[str, Any]) -> None:
-    alone = said["alone"]
-    assert alone["up to three"] is None
-    assert alone["larger"] is None
-    assert "would take every CPU" in alone["up to nine"]
-    assert "4 workers of 1 CPUs, and 4 CPUs" in alone["up to nine"]
-    assert "training.workers.max" in alone["up to nine"]

@@ -61,6 +61,10 @@ def plan(tmp_path_factory: pytest.TempPathFactory) -> BatchPlan:
     )
 
 
+def here() -> list[str]:
+    return [ray.get_runtime_context().get_node_id()]
+
+
 def delivered(plan: BatchPlan, workers: int) -> list[list[pa.Table]]:
     """By rank, the shares as they arrive; the first rank is slower than the others."""
 
@@ -73,7 +77,7 @@ def delivered(plan: BatchPlan, workers: int) -> list[list[pa.Table]]:
             time.sleep(pause)
         return blocks
 
-    shards = batch_stream(plan, COLUMNS, workers).streaming_split(workers, equal=True)
+    shards = batch_stream(plan, COLUMNS, workers, here()).streaming_split(workers, equal=True)
     return ray.get([consume.remote(shard, 0.02 * (rank == 0)) for rank, shard in enumerate(shards)])
 
 
@@ -95,6 +99,23 @@ def test_every_global_batch_is_the_same_for_any_world_size(plan: BatchPlan, work
         shares = [ranks[rank][number] for rank in range(workers)]
         assert {share.num_rows for share in shares} == {GLOBAL_BATCH // workers}
         assert [row for share in shares for row in share["row_id"].to_pylist()] == batch
+
+
+def test_it_is_read_though_every_cpu_is_held(plan: BatchPlan) -> None:
+    """As workers do, who wait for what is read."""
+
+    class Worker:
+        def ready(self) -> None:
+            pass
+
+    every = ray.cluster_resources()["CPU"]
+    worker = ray.remote(Worker).options(num_cpus=every).remote()
+    try:
+        ray.get(worker.ready.remote())
+        assert len(delivered(plan, 1)[0]) == len(expected(plan))
+        assert ray.available_resources().get("CPU", 0.0) == 0.0
+    finally:
+        ray.kill(worker)
 
 
 @pytest.mark.parametrize("workers", [5, 7])
@@ -144,7 +165,7 @@ def test_rows_read_ahead_are_bounded_and_too_small_a_bound_stops_nothing(
     whole = window_bytes(plan, COLUMNS)
 
     def bound(workers: int) -> float:
-        limits = batch_stream(plan, COLUMNS, workers).context.execution_options.resource_limits
+        limits = batch_stream(plan, COLUMNS, workers, here()).context.execution_options.resource_limits
         return float(limits.object_store_memory)
 
     assert bound(3) == 3 * READ_AHEAD_BYTES
@@ -175,7 +196,7 @@ def turns_while_held_back(plan: BatchPlan, seconds: float, paced: bool) -> int:
             nonlocal made
             made += 1
 
-    held = batch_stream(replace(plan, epochs=6), COLUMNS, 1)
+    held = batch_stream(replace(plan, epochs=6), COLUMNS, 1, here())
     held.context.execution_options.resource_limits = ExecutionResources.for_limits(object_store_memory=20_000)
     pacing = held.context.custom_execution_callback_classes if paced else []
     held.context.custom_execution_callback_classes = [*pacing, Turns]

@@ -23,9 +23,10 @@ ROOT = Path(__file__).parents[2]
 
 @pytest.fixture(scope="module")
 def head(shop: Any) -> Iterator[RayHead]:
-    """A head whose processes report their metrics once a second, and that finds the shop's data."""
+    """A head with no more CPUs than the workers take, whose processes report their metrics once a second, and that
+    finds the shop's data."""
     fast = {"RAY_metrics_report_interval_ms": "1000", "ECOMMERCE_DATA": shop.environment["ECOMMERCE_DATA"]}
-    with ray_head(num_cpus=4, environment=fast) as head:
+    with ray_head(num_cpus=2, environment=fast) as head:
         yield head
 
 

@@ -61,7 +61,7 @@ def wait_for(gate, training):
         assert not training.done(), training.result()
         time.sleep(0.2)
 
-node = {"num_cpus": 3, "object_store_memory": 80_000_000}
+node = {"num_cpus": 2, "object_store_memory": 80_000_000}
 nodes = Cluster(initialize_head=True, head_node_args={**node, "include_dashboard": False})
 try:
     ray.init(address=nodes.address, log_to_driver=False, logging_level="ERROR")

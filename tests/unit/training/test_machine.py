@@ -20,30 +20,26 @@ SMALL: dict[str, Any] = {
 }
 
 
-def chosen(
-    monkeypatch: pytest.MonkeyPatch, here: list[Machine], on_cluster: bool = False, **training: Any
-) -> tuple[Config, str]:
-    monkeypatch.setattr(machine, "machines", lambda: (here, on_cluster))
+def chosen(monkeypatch: pytest.MonkeyPatch, here: list[Machine], **training: Any) -> tuple[Config, str]:
+    monkeypatch.setattr(machine, "machines", lambda: here)
     config, words = machine.with_workers(parse_config({**SMALL, "training": {"workers": "auto", **training}}))
     assert words is not None
     return config, words
 
 
 @pytest.mark.parametrize(
-    ("here", "on_cluster", "workers", "cpus"),
+    ("here", "workers", "cpus"),
     [
-        ([Machine(1, 0)], False, 1, 1),
-        ([Machine(2, 0)], False, 1, 2),
-        ([Machine(8, 0)], False, 1, 8),
-        ([Machine(16, 0)], False, 2, 8),
-        ([Machine(9, 0)] * 2, True, 2, 8),  # a CPU of each is left for the input
-        ([Machine(4, 0), Machine(10, 0)], True, 4, 3),
+        ([Machine(1, 0)], 1, 1),
+        ([Machine(2, 0)], 1, 2),
+        ([Machine(8, 0)], 1, 8),
+        ([Machine(16, 0)], 2, 8),
+        ([Machine(8, 0)] * 2, 2, 8),
+        ([Machine(4, 0), Machine(12, 0)], 4, 4),
     ],
 )
-def test_cores(
-    monkeypatch: pytest.MonkeyPatch, here: list[Machine], on_cluster: bool, workers: int, cpus: float
-) -> None:
-    config, words = chosen(monkeypatch, here, on_cluster)
+def test_cores(monkeypatch: pytest.MonkeyPatch, here: list[Machine], workers: int, cpus: float) -> None:
+    config, words = chosen(monkeypatch, here)
     assert config.training.workers.max == config.training.workers.min == workers
     assert not config.training.workers.auto
     assert config.training.cpus_per_worker == cpus
@@ -75,7 +71,7 @@ def test_as_many_as_divide_the_batch(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_no_node_yet(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ConfigError, match="no room for a worker") as caught:
-        chosen(monkeypatch, [], on_cluster=True)
+        chosen(monkeypatch, [])
     assert "training.workers" in str(caught.value)
     with pytest.raises(ConfigError, match="no room for a worker"):
         chosen(monkeypatch, [Machine(4, 0)], use_gpu=True)
