@@ -42,7 +42,7 @@ class Segment:
     seed: int | None
     """Order of the rows; None keeps the file order."""
 
-    @property
+    @cached_property
     def rows(self) -> int:
         """Rows of the part, padding not counted."""
         return sum(chunk.rows for chunk in self.chunks)
@@ -68,18 +68,23 @@ class Segment:
             return np.arange(len(self.chunks))
         return np.random.default_rng([self.seed, self.epoch]).permutation(len(self.chunks))
 
+    @cached_property
+    def _starts(self) -> Rows:
+        """Rows before each chunk in reading order, and at last all of them."""
+        lengths = np.array([chunk.rows for chunk in self.chunks], dtype=np.int64)
+        return np.concatenate([[0], np.cumsum(lengths[self._order])])
+
     def window(self, index: int) -> Window:
         """The rows of window `index`, 0-based."""
         size = self.batches_per_window * self.global_batch_size
         begin, end = index * size, min((index + 1) * size, self.rows)
-        lengths = np.array([self.chunks[i].rows for i in self._order], dtype=np.int64)
-        starts = np.concatenate([[0], np.cumsum(lengths)])
+        first, last = np.searchsorted(self._starts, [begin, end], side="right")
         reads = []
-        for position, chunk in enumerate(self._order):
-            low, high = max(begin, int(starts[position])), min(end, int(starts[position + 1]))
+        for position in range(first - 1, min(last, len(self.chunks))):
+            start, stop = (int(row) for row in self._starts[position : position + 2])
+            low, high = max(begin, start), min(end, stop)
             if low < high:
-                offset = int(starts[position])
-                reads.append(Read(self.chunks[chunk], low - offset, high - offset))
+                reads.append(Read(self.chunks[self._order[position]], low - start, high - start))
         rows = end - begin
         seeds = None if self.seed is None else (self.seed, self.epoch, index + 1)
         batches = -(-rows // self.global_batch_size)
