@@ -12,7 +12,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import psutil
@@ -33,6 +33,8 @@ class RayHead:
     """Where its node's metrics are scraped."""
     logs: Path
     """Of every process of the node."""
+    process: psutil.Process | None = None
+    """The node's first, which all others descend from; None before it has begun."""
 
     @property
     def environment(self) -> dict[str, str]:
@@ -74,7 +76,7 @@ def ray_head(num_cpus: int, environment: dict[str, str] | None = None) -> Iterat
         )
     try:
         _wait_for_jobs(head, process, log)
-        yield head
+        yield replace(head, process=psutil.Process(process.pid))
     finally:
         _end(process)
         shutil.rmtree(scratch, ignore_errors=True)

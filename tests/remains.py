@@ -64,12 +64,12 @@ def _listed(head: RayHead, kind: str) -> list[dict[str, Any]]:
 
 
 def _workers(head: RayHead) -> list[str]:
-    """What the worker processes of the head's node call themselves."""
-    alive = [worker for worker in _listed(head, "workers") if worker["is_alive"] and worker["worker_type"] == "WORKER"]
+    """What the worker processes of the head's node call themselves, those among them that Ray has forgotten."""
+    assert head.process is not None
     names = []
-    for worker in alive:
+    for process in head.process.children(recursive=True):
         try:
-            names.append(" ".join(psutil.Process(worker["pid"]).cmdline()).strip())
+            names.append(" ".join(process.cmdline()).strip())
         except psutil.NoSuchProcess:
             continue
     return [name for name in names if name.startswith("ray::")]
