@@ -19,7 +19,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from pydantic import Field
 
-from mtl_ray.data.join.budget import default_budget
 from mtl_ray.data.join.parquet_rows import Rows, TableRows
 from mtl_ray.data.point_in_time import FeatureJoin, KeptPlan, joined_in_memory, plan_feature_join
 from mtl_ray.data.registry_hash import registry_hash
@@ -28,6 +27,7 @@ from mtl_ray.data.service_spec import Encoding, ServiceSpec
 from mtl_ray.data.source_files import SourceFingerprint, fingerprint, is_remote
 from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID
 from mtl_ray.errors import FeatureStoreError, nearest
+from mtl_ray.machine_memory import default_budget
 from mtl_ray.schema import Settings
 
 logger = logging.getLogger(__name__)

@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from mtl_ray.data.join.budget import default_budget
 from mtl_ray.data.task_runner import RunsOn
 from mtl_ray.errors import StorageError
+from mtl_ray.machine_memory import default_budget
 
 logger = logging.getLogger(__name__)
 

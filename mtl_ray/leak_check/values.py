@@ -11,11 +11,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mtl_ray.data.feature_store import FeatureRepo
-from mtl_ray.data.join.budget import default_budget
 from mtl_ray.data.join.stages import forget_views, join_bucket
 from mtl_ray.data.join.views import JoinView, frame
 from mtl_ray.data.point_in_time import FeatureJoin
 from mtl_ray.data.spine import EVENT_TIMESTAMP, ROW_ID, Spine
+from mtl_ray.machine_memory import default_budget
 
 
 @dataclass(frozen=True)

@@ -20,12 +20,12 @@ from ray.exceptions import OutOfMemoryError, RayTaskError, WorkerCrashedError
 from mtl_ray.batch import Batch
 from mtl_ray.cluster import check_cluster, check_resources, ray_session
 from mtl_ray.config import Config
-from mtl_ray.data.join.budget import default_budget
 from mtl_ray.data.plan import BatchPlan
 from mtl_ray.data.snapshot import Snapshot
 from mtl_ray.data.tensors import to_batch
 from mtl_ray.data.windows import local_batches
 from mtl_ray.errors import ConfigError, MtlRayError
+from mtl_ray.machine_memory import default_budget
 from mtl_ray.run_folder import RunFolder
 from mtl_ray.training.launch import Say, check_trainable, model_context, plan_batches
 from mtl_ray.training.place import columns_read

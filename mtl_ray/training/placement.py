@@ -6,8 +6,8 @@ from __future__ import annotations
 from mtl_ray.checkpoint import ModelContext
 from mtl_ray.config import Config
 from mtl_ray.config.placement import refusals
-from mtl_ray.data.join.budget import shown_bytes
 from mtl_ray.errors import ConfigError
+from mtl_ray.machine_memory import shown_bytes
 from mtl_ray.models import MultiTaskModel
 from mtl_ray.optim import sharded_adagrad, sharded_rate
 from mtl_ray.optim.sharded import HOW_TO_INSTALL, is_installed, table_plans

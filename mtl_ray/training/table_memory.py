@@ -10,7 +10,7 @@ import torch
 
 from mtl_ray.cluster import ray_session
 from mtl_ray.config import TrainingConfig
-from mtl_ray.data.join.budget import whole_memory
+from mtl_ray.machine_memory import whole_memory
 from mtl_ray.optim.sharded import ShardingRequest
 
 

@@ -26,7 +26,7 @@ def place_of(wanted: str, rows: int, say: Say) -> Iterator[tuple[RunsOn, int | N
 
     say("building on Ray" + ("" if cluster or ray.is_initialized() else ", which is started here"))
     with ray_session(os.cpu_count() or 1):
-        from mtl_ray.data.join.budget import default_budget
+        from mtl_ray.machine_memory import default_budget
 
         cores = [int(node["Resources"].get("CPU", 1)) for node in ray.nodes() if node["Alive"]]
         yield "ray", default_budget() // max(1, *cores)

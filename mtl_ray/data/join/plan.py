@@ -14,10 +14,10 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from mtl_ray.data.join.budget import shown_bytes
 from mtl_ray.data.join.parquet_rows import Rows
 from mtl_ray.data.join.views import JoinView
 from mtl_ray.errors import ConfigError
+from mtl_ray.machine_memory import shown_bytes
 
 SMALLEST_BUCKET = 2000
 MOST_PARTITIONS = 2048

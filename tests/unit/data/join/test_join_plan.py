@@ -9,11 +9,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from mtl_ray.data.join.budget import default_budget, shown_bytes
 from mtl_ray.data.join.parquet_rows import TableRows
 from mtl_ray.data.join.plan import MOST_PARTITIONS, SMALLEST_BUCKET, JoinPlan, plan_join
 from mtl_ray.data.join.views import JoinView
 from mtl_ray.errors import ConfigError
+from mtl_ray.machine_memory import default_budget, shown_bytes
 
 MB = 1_000_000
 SPINE = TableRows(

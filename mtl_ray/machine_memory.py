@@ -1,4 +1,4 @@
-"""How much memory a join may take."""
+"""How much memory this machine, or this container, has and may lend."""
 
 from __future__ import annotations
 
