@@ -31,6 +31,7 @@ class OneKill:
         self.resumed: list[int] = []
         self.recorded: list[int] = []
         self._tear = tear
+        self._others = _train_workers()
         self._killed = False
         self._place: Path | None = None
         self.outcome: TrainingOutcome = train(config, self._say, self._show)
@@ -44,8 +45,7 @@ class OneKill:
         if record["kind"] == "start":
             self.resumed.append(record["step"])
         if not self._killed and record["kind"] == "step" and record["epoch"] == 2 and record["epoch_step"] >= 6:
-            processes = psutil.Process().children(recursive=True)
-            workers = [process for process in processes if "TrainWorker" in " ".join(process.cmdline())]
+            workers = [process for process in _train_workers() if process not in self._others]
             # This thread is seconds behind the workers, which go on writing checkpoints meanwhile.
             for worker in workers:
                 worker.suspend()
@@ -63,6 +63,12 @@ class OneKill:
             for file in self._place.glob(f"{CHECKPOINTS}/checkpoint_*/model.safetensors"):
                 if file.parent.name >= folders[0].name:
                     os.truncate(file, file.stat().st_size // 2)
+
+
+def _train_workers() -> list[psutil.Process]:
+    """Of every Ray that this process has started."""
+    processes = psutil.Process().children(recursive=True)
+    return [process for process in processes if "TrainWorker" in " ".join(process.cmdline())]
 
 
 def assert_same_model(one: TrainingOutcome, other: TrainingOutcome) -> None:
