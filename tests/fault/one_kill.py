@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,12 @@ class OneKill:
 
 def _train_workers() -> list[psutil.Process]:
     """Of every Ray that this process has started."""
-    processes = psutil.Process().children(recursive=True)
-    return [process for process in processes if "TrainWorker" in " ".join(process.cmdline())]
+    found = []
+    for process in psutil.Process().children(recursive=True):
+        with suppress(psutil.NoSuchProcess):  # it has ended just now
+            if "TrainWorker" in " ".join(process.cmdline()):
+                found.append(process)
+    return found
 
 
 def assert_same_model(one: TrainingOutcome, other: TrainingOutcome) -> None:
