@@ -21,8 +21,7 @@ from mtl_ray.local_cluster import local_cluster
 from mtl_ray.ray_address import check_answers, no_answer
 
 DRIVER_MEMORY = 800 * 2**20
-"""Bytes to reserve for a training's driver in a process of Ray's, and the controller that Ray Train starts beside it.
-No CPU: the least part of one would leave no room for workers that are to have every CPU of the cluster."""
+"""What a training's driver in a process of Ray's takes, with the controller that Ray Train starts beside it."""
 
 NODES_JOIN_SECONDS = 15.0
 """For how long nodes may be missing from a cluster that does not scale itself."""
@@ -81,6 +80,16 @@ def machines() -> list[Machine]:
         nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     found = [Machine(int(node.get("CPU", 0)), int(node.get("GPU", 0))) for node in nodes]
     return [machine for machine in found if machine.cpus]
+
+
+def driver_memory() -> int:
+    """Bytes of the cluster that we are connected to, to reserve for a training's driver in a process of Ray's; no more
+    than the largest node has, which would be waited for.
+
+    No CPU: the least part of one would leave no room for workers that are to have every CPU of the cluster.
+    """
+    largest = max(node["Resources"].get("memory", 0.0) for node in ray.nodes() if node["Alive"])
+    return max(1, int(min(DRIVER_MEMORY, largest)))
 
 
 def check_resources(worker_cpus: float, gpus: int) -> None:

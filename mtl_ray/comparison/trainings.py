@@ -15,7 +15,7 @@ from typing import Any
 import ray
 from ray.exceptions import RayError
 
-from mtl_ray.cluster import DRIVER_MEMORY, check_resources, ray_session
+from mtl_ray.cluster import check_resources, driver_memory, ray_session
 from mtl_ray.comparison.folder import ComparisonFolder
 from mtl_ray.config import Config
 from mtl_ray.data.snapshot import Snapshot, open_snapshot
@@ -99,7 +99,7 @@ def _run(
     say: Say,
 ) -> dict[str, Done]:
     # One process each: torch and its threads go with the training. Ray Train starts lost workers again itself.
-    drive = ray.remote(num_cpus=0, memory=DRIVER_MEMORY, max_calls=1, max_retries=0)(train_and_evaluate)
+    drive = ray.remote(num_cpus=0, memory=driver_memory(), max_calls=1, max_retries=0)(train_and_evaluate)
     waiting, done = list(configs), dict[str, Done]()
     running: dict[Any, str] = {}
     try:

@@ -12,7 +12,7 @@ from typing import Any
 from ray import tune
 from ray.tune import PlacementGroupFactory
 
-from mtl_ray.cluster import DRIVER_MEMORY, check_resources, ray_session
+from mtl_ray.cluster import check_resources, driver_memory, ray_session
 from mtl_ray.config import Config
 from mtl_ray.data.manifest import MANIFEST_FILE
 from mtl_ray.data.snapshot import open_snapshot
@@ -254,7 +254,7 @@ def _trainable(folder: SearchFolder, config: Config, settings: SearchSettings, a
     training = config.training
     if training.workers.max > 1:
         driver: Any = tune.with_parameters(train_on_workers, setup=setup)
-        return tune.with_resources(driver, PlacementGroupFactory([{"memory": DRIVER_MEMORY}]))
+        return tune.with_resources(driver, PlacementGroupFactory([{"memory": driver_memory()}]))
     cpus = training.cpus_per_worker
     if settings.scheduler.name in POPULATIONS:
         cpus = max(cpus, share_of_cpus(at_a_time))

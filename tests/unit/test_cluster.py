@@ -7,7 +7,7 @@ from unittest.mock import Mock
 
 import pytest
 
-from mtl_ray.cluster import check_resources, ray_session
+from mtl_ray.cluster import DRIVER_MEMORY, check_resources, driver_memory, ray_session
 from mtl_ray.errors import ConfigError
 
 
@@ -42,6 +42,15 @@ def test_workers_without_a_gpu() -> None:
 def test_a_cluster_may_grow(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RAY_ADDRESS", "auto")
     check_resources(64, 8)
+
+
+@pytest.mark.parametrize(("has", "reserved"), [([0.0, 16e9], DRIVER_MEMORY), ([1e8, 3e8], 3e8), ([0.0], 1)])
+def test_a_driver_reserves_no_more_memory_than_a_node_has(
+    monkeypatch: pytest.MonkeyPatch, has: list[float], reserved: float
+) -> None:
+    nodes = [{"Alive": True, "Resources": {"memory": memory} if memory else {}} for memory in has]
+    monkeypatch.setattr("ray.nodes", lambda: [*nodes, {"Alive": False, "Resources": {"memory": 1e12}}])
+    assert driver_memory() == reserved
 
 
 def test_what_ray_prints_at_its_end_stays_out_of_stdout(
