@@ -46,7 +46,7 @@ def _on_the_cluster(head: RayHead) -> list[Any]:
     return left + busy
 
 
-OF_RAY = {*OF_RAY_DATA, "JobSupervisor"}
+OF_RAY = {*OF_RAY_DATA, "JobSupervisor", "DashboardAgent", "RuntimeEnvAgent"}
 
 
 def _of_ray(actor: dict[str, Any]) -> bool:
