@@ -154,6 +154,9 @@ class BohbSearcher(TuneBOHB):
         super().restore(checkpoint_path)
         self.running |= self.paused
         self.paused = set()
+        # A trial whose end was written down here alone, and not yet by Tune, runs again.
+        for trial_id, (configured, _) in self._suggested.items():
+            self.trial_to_params.setdefault(trial_id, configured)
 
     def _budget_at_its_end(self, result: dict[str, Any]) -> int | None:
         """Epochs that a trial's last result stands for."""

@@ -207,3 +207,17 @@ def test_a_suggestion_that_no_trial_came_of_is_made_again() -> None:
     own.on_trial_complete("unknown", report(0.8, epoch=1))
     assert own.running == {"a", "d", "e"}
     assert not own.paused
+
+
+def test_a_trial_that_tune_does_not_know_to_have_ended_runs_again(tmp_path: Path) -> None:
+    own = searcher()
+    asked(own, "0")
+    own.on_trial_complete("0", report(0.5, 1, "stopped"))
+    own.save(str(tmp_path / "state"))
+    again = searcher()
+    again.restore(str(tmp_path / "state"))
+    again.on_trial_result("0", report(0.5, 1, budget=1))
+    again.on_trial_result("0", report(0.6, 2, budget=2))
+    again.on_trial_complete("0", report(0.7, 3, "stopped"))
+    assert losses(again) == {1: [-0.5], 2: [-0.6], 3: [-0.7]}
+    assert not again.running
